@@ -1,0 +1,169 @@
+//! The [`Backend`] trait, documented to the last promise.
+
+use bytes::Bytes;
+use dragon_core::UnixMs;
+use dragon_core::batch::Entry;
+use dragon_core::cell::{Account, Cell};
+use dragon_core::layout::Corrupt;
+use dragon_core::page::{Page, Query};
+use dragon_core::verdict::Verdict;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+
+/// What a store may answer instead of doing its work. Refusals of a request are not errors: they
+/// are verdicts.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BackendError {
+    /// Nothing was applied; too much is going on. Safe to send again.
+    #[error("the store is busy: {0}")]
+    Busy(String),
+    /// Nothing was applied; the store cannot be reached or has stopped. Safe to send again.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The store failed at the commit and it could not be settled whether the batch was applied.
+    #[error("whether the batch was committed is not known: {0}")]
+    OutcomeUnknown(String),
+    /// Nothing was applied; stored bytes are damaged, or of a newer version of this program.
+    #[error("the store is damaged: {0}")]
+    Corrupt(String),
+}
+
+impl From<Corrupt> for BackendError {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt.to_string())
+    }
+}
+
+/// A store's answer.
+pub type Result<T> = std::result::Result<T, BackendError>;
+
+/// What became of a batch.
+#[derive(Clone, Debug)]
+pub struct BatchOutcome {
+    /// The store's time at which the batch was decided.
+    pub now_ms: UnixMs,
+    /// One verdict per entry, in order.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// The future of [`Backend::commit`]. It does not borrow the store, and dropping it does not undo the
+/// commit.
+pub type CommitFuture = BoxFuture<'static, Result<BatchOutcome>>;
+
+/// Rows as of one moment.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The store's time when they were read.
+    pub now_ms: UnixMs,
+    /// One per cell asked for, in order; `None` = no such row.
+    pub rows: Vec<Option<Bytes>>,
+}
+
+/// A page of accounts, in order.
+#[derive(Clone, Debug, Default)]
+pub struct AccountsPage {
+    /// The accounts.
+    pub accounts: Vec<Account>,
+    /// Whether there are more after the last one.
+    pub more: bool,
+}
+
+/// A store in good order says so with this.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Health {
+    /// The store's time.
+    pub now_ms: UnixMs,
+}
+
+/// A store of cells with durable, atomic, ordered batches.
+///
+/// Rules about what a request means are in `dragon-core` and nowhere else: a store loads rows,
+/// calls [`decide_batch`](dragon_core::batch::decide_batch), and writes what that returns.
+#[async_trait::async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Commits a batch: loads the cells that its entries name, decides them in order (a later one sees
+    /// the earlier ones' writes; a refused one leaves none), writes all changes in one storage
+    /// transaction, makes them durable, wakes [`changed`](Self::changed), and returns one verdict per
+    /// entry.
+    ///
+    /// Batches apply in the order of the calls of this method, not of the first polls of the futures:
+    /// a store does what the order depends on before it returns the future. Up to
+    /// [`pipeline_depth`](Self::pipeline_depth) commits of one lane may be in flight at once.
+    ///
+    /// The future resolves when everything that any verdict of the batch has seen is durable: refusals
+    /// and reads too, since a crash must not make a lie of them. On a conflict with another frontend
+    /// the store decides the batch again: deciding is pure. All entries belong to one lane.
+    ///
+    /// # Errors
+    /// All entries share the error. After any but [`BackendError::OutcomeUnknown`], nothing of the
+    /// batch was applied, nor will it be.
+    fn commit(&self, batch: Arc<[Entry]>) -> CommitFuture;
+
+    /// Reads rows at one consistent, durable moment, which is not before any commit that was answered
+    /// before the call.
+    ///
+    /// # Errors
+    /// Never [`BackendError::OutcomeUnknown`].
+    async fn load(&self, cells: &[Cell]) -> Result<Loaded>;
+
+    /// Resolves once the stored row's stamp (the revision of its last write; 0 = no row) may differ
+    /// from `seen`: at once when it already does. Checking and arming are one atomic step. Waking for
+    /// nothing is allowed, sleeping over a change never. Expiry is no change of the row: who waits
+    /// for it sets a timer. Dropping the future cancels it.
+    ///
+    /// # Errors
+    /// When the row can't be read; the caller looks again later.
+    async fn changed(&self, cell: &Cell, seen: u64) -> Result<()>;
+
+    /// Reads one page of a name space at one consistent, durable moment.
+    ///
+    /// # Errors
+    /// Never [`BackendError::OutcomeUnknown`].
+    async fn scan(&self, query: &Query) -> Result<Page>;
+
+    /// The accounts after the given one (from the first, when `None`), in order.
+    ///
+    /// # Errors
+    /// Never [`BackendError::OutcomeUnknown`].
+    async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage>;
+
+    /// Deletes up to `limit` rows that have expired by the store's clock (locks a day later, so that
+    /// the next holder is told), and returns how many. Ordered with the batches: a row that was
+    /// written anew meanwhile stays.
+    ///
+    /// # Errors
+    /// The rows that were not deleted are found again next time.
+    async fn sweep(&self, limit: usize) -> Result<usize>;
+
+    /// Whether the store can do its work now.
+    ///
+    /// # Errors
+    /// Why it can't.
+    async fn health(&self) -> Result<Health>;
+
+    /// How many lanes commit side by side. An account belongs to one lane for good.
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    /// How many commits of one lane may be in flight.
+    fn pipeline_depth(&self) -> usize {
+        1
+    }
+
+    /// Finishes what is under way and gives the store up, so that the next open is quick.
+    async fn close(&self) {}
+}
+
+/// Rows that were loaded up front, to decide on. A cell that was not loaded reads as absent, so
+/// the caller loads every cell of the requests' footprints.
+#[derive(Debug, Default)]
+pub struct RowsRead(pub dragon_core::batch::RowMap);
+
+impl dragon_core::verdict::Rows for RowsRead {
+    type Error = BackendError;
+
+    fn row(&mut self, cell: &Cell) -> Result<Option<Bytes>> {
+        Ok(self.0.get(cell).cloned().flatten())
+    }
+}

@@ -1,0 +1,10 @@
+//! What every store promises: the [`Backend`] trait and its errors. Stores depend on this and on
+//! `dragon-core`, never on each other; what calls a store depends on this, never on a store.
+
+mod backend;
+mod wakeups;
+
+pub use backend::{
+    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, RowsRead,
+};
+pub use wakeups::Wakeups;

@@ -1,0 +1,179 @@
+//! A [`Backend`] in memory: the model that the other stores are compared with, and what
+//! `--store memory:` serves for trials and tests. Nothing outlives the process.
+
+use bytes::Bytes;
+use dragon_contract::{
+    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, Wakeups,
+};
+use dragon_core::UnixMs;
+use dragon_core::batch::{Decided, Entry, decide_batch};
+use dragon_core::cell::{Account, Cell};
+use dragon_core::layout;
+use dragon_core::page::{Page, Query};
+use dragon_core::verdict::Rows;
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where the store's time comes from.
+pub type Clock = Arc<dyn Fn() -> UnixMs + Send + Sync>;
+
+/// The store.
+#[derive(Clone)]
+pub struct MemoryStore {
+    state: Arc<Mutex<State>>,
+    wakeups: Wakeups,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct State {
+    rows: BTreeMap<Bytes, Bytes>,
+    latest_ms: UnixMs,
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("MemoryStore")
+            .field("rows", &self.state.lock().rows.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new(Arc::new(|| {
+            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            since_epoch.as_millis() as UnixMs
+        }))
+    }
+}
+
+impl Rows for &mut State {
+    type Error = BackendError;
+
+    fn row(&mut self, cell: &Cell) -> Result<Option<Bytes>> {
+        Ok(self.rows.get(cell.as_bytes()).cloned())
+    }
+}
+
+impl MemoryStore {
+    /// An empty store by the given clock.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { state: Arc::default(), wakeups: Wakeups::default(), clock }
+    }
+
+    /// The time, never earlier than it was before.
+    fn now_ms(&self, state: &mut State) -> UnixMs {
+        state.latest_ms = state.latest_ms.max((self.clock)());
+        state.latest_ms
+    }
+
+    fn commit_now(&self, batch: &[Entry]) -> Result<BatchOutcome> {
+        let mut state = self.state.lock();
+        let now_ms = self.now_ms(&mut state);
+        let Decided { verdicts, writes } = decide_batch(batch, &mut &mut *state, now_ms)?;
+        for (cell, row) in &writes {
+            match row {
+                Some(row) => state.rows.insert(cell.as_bytes().clone(), row.clone()),
+                None => state.rows.remove(cell.as_bytes()),
+            };
+        }
+        drop(state);
+        self.wakeups.wake(writes.keys());
+        Ok(BatchOutcome { now_ms, verdicts })
+    }
+}
+
+/// The cell of a stored name.
+fn named(name: &Bytes) -> Result<Cell> {
+    Cell::from_bytes(name.clone()).ok_or_else(|| BackendError::Corrupt(format!("{name:?} names no cell")))
+}
+
+#[async_trait::async_trait]
+impl Backend for MemoryStore {
+    fn commit(&self, batch: Arc<[Entry]>) -> CommitFuture {
+        let outcome = self.commit_now(&batch);
+        async move { outcome }.boxed()
+    }
+
+    async fn load(&self, cells: &[Cell]) -> Result<Loaded> {
+        let mut state = self.state.lock();
+        let now_ms = self.now_ms(&mut state);
+        let rows = cells.iter().map(|cell| state.rows.get(cell.as_bytes()).cloned()).collect();
+        Ok(Loaded { now_ms, rows })
+    }
+
+    async fn changed(&self, cell: &Cell, seen: u64) -> Result<()> {
+        let registration = self.wakeups.register(cell);
+        let row = self.state.lock().rows.get(cell.as_bytes()).cloned();
+        if layout::stamp(cell, row.as_ref())? == seen {
+            registration.woken().await;
+        }
+        Ok(())
+    }
+
+    async fn scan(&self, query: &Query) -> Result<Page> {
+        let mut state = self.state.lock();
+        let now_ms = self.now_ms(&mut state);
+        let mut page = Page::begin(query, state.rows.get(query.meta().as_bytes()), now_ms)?;
+        let stem = query.stem();
+        for (name, row) in state.rows.range(Bytes::from(query.from())..) {
+            if !name.starts_with(&stem) || page.push(named(name)?, row.clone())?.is_break() {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
+        let state = self.state.lock();
+        let mut page = AccountsPage::default();
+        // Past every cell of an account: its name, then a byte above the NUL.
+        let past = |account: &str| Bytes::from([account.as_bytes(), &[1]].concat());
+        let mut from = after.map_or_else(Bytes::new, |account| past(account.as_str()));
+        while let Some((name, _)) = state.rows.range((Bound::Included(from), Bound::Unbounded)).next() {
+            if page.accounts.len() == limit {
+                page.more = true;
+                break;
+            }
+            let cell = named(name)?;
+            let account = Account::new(cell.account_name());
+            page.accounts.push(account.map_err(|error| BackendError::Corrupt(error.to_string()))?);
+            from = past(cell.account_name());
+        }
+        Ok(page)
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize> {
+        let mut state = self.state.lock();
+        let now_ms = self.now_ms(&mut state);
+        let mut expired = Vec::new();
+        for (name, row) in &state.rows {
+            if expired.len() == limit {
+                break;
+            }
+            let cell = named(name)?;
+            if layout::sweep_at_ms(&cell, row)?.is_some_and(|sweep_at_ms| sweep_at_ms <= now_ms) {
+                expired.push(cell);
+            }
+        }
+        for cell in &expired {
+            state.rows.remove(cell.as_bytes());
+        }
+        drop(state);
+        self.wakeups.wake(&expired);
+        Ok(expired.len())
+    }
+
+    async fn health(&self) -> Result<Health> {
+        let now_ms = self.now_ms(&mut self.state.lock());
+        Ok(Health { now_ms })
+    }
+}
