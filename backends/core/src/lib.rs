@@ -11,6 +11,7 @@ mod fingerprint;
 pub mod json;
 pub mod layout;
 pub mod limits;
+pub mod observe;
 pub mod page;
 pub mod request;
 pub mod verdict;

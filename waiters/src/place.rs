@@ -1,0 +1,205 @@
+//! One request's place in a lock queue, from arrival to the answer. Dropping it (the client hung up)
+//! leaves the queue; an attempt that is under way then is not cut, and what it takes is given back.
+
+use crate::frontend::Failure;
+use crate::lock_queues::{Attempt, LockQueues, Sight};
+use dragon_contract::Backend;
+use dragon_core::cell::Cell;
+use dragon_core::decide::Turn;
+use dragon_core::request::{Request, Wanted};
+use dragon_core::verdict::{Blocked, Rejection, Verdict};
+use dragon_lanes::{Delivery, Lanes, Reply, received};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// What a place needs of the frontend.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) queues: &'a Arc<LockQueues>,
+    pub(crate) lanes: &'a Lanes,
+    pub(crate) backend: &'a Arc<dyn Backend>,
+    pub(crate) drain: &'a CancellationToken,
+}
+
+struct Place<'a> {
+    around: Surroundings<'a>,
+    request: Arc<Request>,
+    lock: Cell,
+    number: u64,
+    stirred: Arc<Notify>,
+    granted: Option<Sight>,
+}
+
+/// Why a resting waiter moves.
+enum Event {
+    /// A lane took its request along.
+    Pulled(oneshot::Receiver<Reply>),
+    /// It is first and the lock may be free.
+    Try,
+    /// Its time is over.
+    Deadline,
+    /// The server is going down.
+    Drain,
+}
+
+/// Takes a lock for a request, waiting for it as long as the request says.
+pub(crate) async fn acquire(
+    around: Surroundings<'_>,
+    request: Arc<Request>,
+    wanted: &Wanted,
+) -> Result<Delivery, Failure> {
+    let deadline = Instant::now() + Duration::from_secs(wanted.wait_s);
+    let stirred = Arc::new(Notify::new());
+    let (number, mut turn) = around.queues.enter(&wanted.cell, &request, &stirred);
+    let mut place = Place { around, request, lock: wanted.cell.clone(), number, stirred, granted: None };
+    let mut is_last = wanted.wait_s == 0;
+    loop {
+        let mut delivery = place.around.lanes.commit(Arc::clone(&place.request), turn).await?;
+        loop {
+            let sight = match place.settle(delivery)? {
+                Settled::Done(delivery) => return Ok(delivery),
+                Settled::Blocked(sight) => sight,
+            };
+            if is_last {
+                return Err(timed_out(sight.blocked));
+            }
+            match place.rest(sight, deadline).await {
+                Event::Pulled(outcome) => delivery = received(outcome).await?,
+                Event::Try => break,
+                // One more try tells who holds the lock now.
+                Event::Deadline => {
+                    is_last = true;
+                    break;
+                }
+                Event::Drain => return Err(Failure::Draining),
+            }
+        }
+        turn = place.turn();
+    }
+}
+
+enum Settled {
+    Done(Delivery),
+    Blocked(Sight),
+}
+
+fn timed_out(blocked: Blocked) -> Failure {
+    Failure::Rejected(Rejection::LockTimeout { till_ms: blocked.till_ms, owner: blocked.owner })
+}
+
+impl Place<'_> {
+    /// Sorts an outcome: the end of the wait, or one more look at a lock that is held.
+    fn settle(&mut self, delivery: Delivery) -> Result<Settled, Failure> {
+        let now_ms = delivery.now_ms();
+        match delivery.verdict() {
+            Some(Verdict::Blocked(blocked)) => {
+                let sight = Sight::new(blocked.clone(), now_ms);
+                Ok(Settled::Blocked(sight))
+            }
+            Some(Verdict::Rejected(rejection)) => Err(Failure::Rejected(rejection.clone())),
+            Some(Verdict::Applied(applied)) => {
+                self.granted = applied.granted.map(|granted| {
+                    let (cell, owner) = (self.lock.clone(), bytes::Bytes::new());
+                    let blocked = Blocked { cell, stamp: granted.handle, till_ms: granted.till_ms, owner };
+                    Sight::new(blocked, now_ms)
+                });
+                Ok(Settled::Done(delivery))
+            }
+            None => Err(Failure::Draining),
+        }
+    }
+
+    /// Waits until there is something to do.
+    async fn rest(&self, mut sight: Sight, deadline: Instant) -> Event {
+        let mut resting = true;
+        loop {
+            let (is_first, pulled) = self.look(&mut sight, resting);
+            resting = false;
+            if let Some(outcome) = pulled {
+                return Event::Pulled(outcome);
+            }
+            let may_be_free = async {
+                if is_first {
+                    let changed = self.around.backend.changed(&self.lock, sight.blocked.stamp);
+                    tokio::select! {
+                        result = changed => pause_after(result).await,
+                        () = sleep_until(sight.lease_end()) => {}
+                    }
+                } else {
+                    std::future::pending().await
+                }
+            };
+            let event = tokio::select! {
+                biased;
+                () = self.around.drain.cancelled() => Event::Drain,
+                () = self.stirred.notified() => continue,
+                () = may_be_free => Event::Try,
+                () = sleep_until(deadline) => Event::Deadline,
+            };
+            // A lane may have pulled the request in this very moment; then its outcome decides.
+            return match self.pulled() {
+                Some(outcome) => Event::Pulled(outcome),
+                None => event,
+            };
+        }
+    }
+
+    /// Whether it is first by now, and whether it was pulled. `resting` notes that the attempt that was
+    /// under way has ended. A newer sight, left by the holder before, replaces the own one.
+    fn look(&self, sight: &mut Sight, resting: bool) -> (bool, Option<oneshot::Receiver<Reply>>) {
+        let mut state = self.around.queues.state.lock();
+        let Some(queue) = state.queues.get_mut(&self.lock) else { return (false, None) };
+        let is_first = queue.waiters.first_key_value().is_some_and(|(first, _)| *first == self.number);
+        let granted = queue.granted.take_if(|_| is_first);
+        if let Some(granted) = granted.filter(|granted| granted.blocked.stamp > sight.blocked.stamp) {
+            *sight = granted;
+        }
+        let Some(waiter) = queue.waiters.get_mut(&self.number) else { return (false, None) };
+        if resting {
+            waiter.attempt = Attempt::None;
+        }
+        let pulled = match &mut waiter.attempt {
+            Attempt::Pulled(outcome) => outcome.take(),
+            Attempt::None | Attempt::Own => None,
+        };
+        (is_first, pulled)
+    }
+
+    fn pulled(&self) -> Option<oneshot::Receiver<Reply>> {
+        let mut state = self.around.queues.state.lock();
+        let waiter = state.queues.get_mut(&self.lock)?.waiters.get_mut(&self.number)?;
+        match &mut waiter.attempt {
+            Attempt::Pulled(outcome) => outcome.take(),
+            attempt @ (Attempt::None | Attempt::Own) => {
+                // From here on it tries by itself, so that no lane pulls it as well.
+                *attempt = Attempt::Own;
+                None
+            }
+        }
+    }
+
+    /// Whether the attempt that it makes now may take the lock.
+    fn turn(&self) -> Turn {
+        let state = self.around.queues.state.lock();
+        let queue = state.queues.get(&self.lock);
+        let first = queue.and_then(|queue| queue.waiters.first_key_value());
+        if first.is_some_and(|(first, _)| *first == self.number) { Turn::First } else { Turn::Queued }
+    }
+}
+
+/// A store that could not look is not asked again at once.
+async fn pause_after(result: dragon_contract::Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "waiting for a lock's change failed; it is tried again");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.around.queues.leave(&self.lock, self.number, self.granted.take());
+    }
+}
