@@ -26,6 +26,18 @@ impl Answer {
         push_number(&mut self.json, number);
     }
 
+    /// Appends `"name":"text"`.
+    pub fn text(&mut self, name: &str, text: &str) {
+        self.field(name);
+        push_string(&mut self.json, text);
+    }
+
+    /// Appends `"name":` and JSON as it is.
+    pub fn raw(&mut self, name: &str, json: &[u8]) {
+        self.field(name);
+        self.json.extend_from_slice(json);
+    }
+
     /// Appends `"name":true`.
     pub fn flag(&mut self, name: &str) {
         self.field(name);

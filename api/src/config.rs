@@ -1,0 +1,172 @@
+//! Settings: by flag and by environment under the same name, all checked before anything opens.
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use dragon_core::limits::{
+    ANSWER_BYTES_MAX, IDEMPOTENCY_IDS_MAX, KEY_BYTES_MAX, Limits, OPERATIONS_MAX, REQUEST_BYTES_MAX,
+    VALUE_BYTES_MAX, VALUE_DEPTH_MAX,
+};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Locks, watches, versioned values and counters in one atomic, durable HTTP request.
+///
+/// Without a command it serves, as `cloud-dragon serve` does: the store is the folder
+/// ./cloud-dragon-data, the address 127.0.0.1:8080.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The settings of `serve`, when no command is given.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve requests (the default)
+    Serve(Settings),
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+/// The settings of the server.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// Address and port to serve on; port 0 takes a free one
+    #[arg(long, env = "DRAGON_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+
+    /// Where the data is: `embedded:PATH` (a local folder, durable) or `memory:` (lost at exit)
+    #[arg(long, env = "DRAGON_STORE", default_value = "embedded:cloud-dragon-data", value_name = "STORE")]
+    pub store: Store,
+
+    /// Further host names that browsers may use for this server, besides its address and localhost
+    #[arg(long = "allow-host", env = "DRAGON_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]
+    pub allow_host: Vec<String>,
+
+    /// How long to go on serving, not ready, after SIGTERM, so that load balancers notice, in seconds
+    #[arg(long, env = "DRAGON_DRAIN_DELAY", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=300), value_name = "SECONDS")]
+    pub drain_delay: u16,
+
+    /// Form of the log lines
+    #[arg(long, env = "DRAGON_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What to log: off, error, warn, info, debug, trace, or a filter such as `info,dragon_waiters=debug`
+    #[arg(long, env = "DRAGON_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+
+    /// The limits of requests.
+    #[command(flatten, next_help_heading = "Limits (each can be lowered)")]
+    pub limits: LimitSettings,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+fn up_to(max: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=max as u64)
+}
+
+/// The limits of requests, as settings.
+#[derive(Clone, Debug, Args)]
+pub struct LimitSettings {
+    /// Entries of KVSet, KVGet and Atomic together in one request
+    #[arg(long, env = "DRAGON_LIMIT_OPERATIONS", default_value_t = OPERATIONS_MAX, value_parser = up_to(OPERATIONS_MAX), value_name = "COUNT")]
+    pub limit_operations: usize,
+    /// Body of a request
+    #[arg(long, env = "DRAGON_LIMIT_REQUEST_BYTES", default_value_t = REQUEST_BYTES_MAX, value_parser = up_to(REQUEST_BYTES_MAX), value_name = "BYTES")]
+    pub limit_request_bytes: usize,
+    /// Body of an answer
+    #[arg(long, env = "DRAGON_LIMIT_ANSWER_BYTES", default_value_t = ANSWER_BYTES_MAX, value_parser = up_to(ANSWER_BYTES_MAX), value_name = "BYTES")]
+    pub limit_answer_bytes: usize,
+    /// One value
+    #[arg(long, env = "DRAGON_LIMIT_VALUE_BYTES", default_value_t = VALUE_BYTES_MAX, value_parser = up_to(VALUE_BYTES_MAX), value_name = "BYTES")]
+    pub limit_value_bytes: usize,
+    /// Nesting of arrays and objects in a value
+    #[arg(long, env = "DRAGON_LIMIT_VALUE_DEPTH", default_value_t = VALUE_DEPTH_MAX, value_parser = up_to(VALUE_DEPTH_MAX), value_name = "LEVELS")]
+    pub limit_value_depth: usize,
+    /// A key, a lock id or an idempotency id
+    #[arg(long, env = "DRAGON_LIMIT_KEY_BYTES", default_value_t = KEY_BYTES_MAX, value_parser = up_to(KEY_BYTES_MAX), value_name = "BYTES")]
+    pub limit_key_bytes: usize,
+    /// Idempotency ids in one request
+    #[arg(long, env = "DRAGON_LIMIT_IDEMPOTENCY_IDS", default_value_t = IDEMPOTENCY_IDS_MAX, value_parser = up_to(IDEMPOTENCY_IDS_MAX), value_name = "COUNT")]
+    pub limit_idempotency_ids: usize,
+}
+
+impl LimitSettings {
+    /// The limits as the rules take them.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            operations: self.limit_operations,
+            request_bytes: self.limit_request_bytes,
+            answer_bytes: self.limit_answer_bytes,
+            value_bytes: self.limit_value_bytes,
+            value_depth: self.limit_value_depth,
+            key_bytes: self.limit_key_bytes,
+            idempotency_ids: self.limit_idempotency_ids,
+        }
+    }
+}
+
+/// Where the data is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// A local folder.
+    Embedded(PathBuf),
+    /// Memory.
+    Memory,
+}
+
+impl FromStr for Store {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("embedded", "")) => Err("embedded: needs a folder, as in embedded:./data".into()),
+            Some(("embedded", folder)) => Ok(Self::Embedded(folder.into())),
+            Some(("memory", "")) => Ok(Self::Memory),
+            _ => Err("a store is embedded:PATH or memory:".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn arguments_are_consistent_and_every_setting_has_its_variable() {
+        Arguments::command().debug_assert();
+        let command = Arguments::command();
+        for argument in command.get_arguments().filter(|argument| argument.get_long().is_some()) {
+            let Some(long) = argument.get_long().filter(|long| !["help", "version"].contains(long)) else {
+                continue;
+            };
+            let variable = format!("DRAGON_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
+        }
+    }
+
+    #[test]
+    fn stores_are_checked() {
+        assert_eq!("memory:".parse(), Ok(Store::Memory));
+        assert_eq!("embedded:/x:y".parse(), Ok(Store::Embedded("/x:y".into())));
+        for bad in ["", "embedded", "embedded:", "memory", "memory:x", "redis:x"] {
+            assert!(bad.parse::<Store>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Connections: accept, serve HTTP/1.1 on each, and let them finish when the server goes down. Own,
+//! rather than Poem's server, for what that does not offer: no delay of small answers (Nagle), a time
+//! limit on request heads, and a look at how many are open.
+
+use crate::metrics::Metrics;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use poem::endpoint::BoxEndpoint;
+use poem::http::uri::Scheme;
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Endpoint as _, Request, Response};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long the head of a request may take to arrive.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long to wait when no connection can be accepted, because no file handle is left, say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What serves connections.
+pub(crate) struct Connections {
+    pub(crate) endpoint: Arc<BoxEndpoint<'static, Response>>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Accept no more, and close each connection after its present answer.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Connections {
+    /// Accepts until told to stop, then waits until all connections are closed.
+    pub(crate) async fn serve(self, listener: TcpListener) {
+        let open = TaskTracker::new();
+        let this = Arc::new(self);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = this.stop.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, remote)) => {
+                    let this = Arc::clone(&this);
+                    open.spawn(async move { this.serve_one(stream, remote).await });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        open.close();
+        open.wait().await;
+    }
+
+    async fn serve_one(&self, stream: TcpStream, remote: SocketAddr) {
+        self.metrics.connections.inc();
+        let _open = Open(&self.metrics);
+        // Without it, a small answer behind another may wait for the client's acknowledgement.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection was gone at once");
+            return;
+        }
+        let local = LocalAddr(stream.local_addr().unwrap_or(remote).into());
+        let remote = RemoteAddr(remote.into());
+        let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+            let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
+            async { Ok::<_, Infallible>(hyper::Response::from(self.endpoint.get_response(request).await)) }
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
+
+/// Counts an open connection.
+struct Open<'a>(&'a Metrics);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}

@@ -1,0 +1,188 @@
+//! Request bodies: bounded in size and time, then read from bytes straight into a type.
+
+use crate::error::{ApiError, Code, MEDIA_TYPE_MESSAGE};
+use bytes::{Bytes, BytesMut};
+use dragon_core::limits::Limits;
+use futures_util::StreamExt as _;
+use poem::http::header;
+use poem::{Body, Request, RequestBody};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long a body may take to arrive.
+const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// How much of a body that is too large is read and thrown away, so that the client, which is still
+/// sending, gets to read the answer.
+const DISCARDED_BYTES_MAX: usize = 64 << 20;
+
+/// A JSON body, read into a type.
+#[derive(Debug)]
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let content = vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }];
+        Some(MetaRequest { description: None, content, required: true })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        if !is_json(request) {
+            return Err(ApiError::new(Code::UnsupportedMediaType, MEDIA_TYPE_MESSAGE).into());
+        }
+        let bytes_max = request.data::<Arc<Limits>>().map_or(usize::MAX, |limits| limits.request_bytes);
+        let bytes =
+            read_body(body.take()?, declared_bytes(request), expects_continue(request), bytes_max).await?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
+/// Whether the body is declared as JSON, or not at all.
+fn is_json(request: &Request) -> bool {
+    let Some(declared) = request.headers().get(header::CONTENT_TYPE) else { return true };
+    let Ok(declared) = declared.to_str() else { return false };
+    let media_type = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type == "application/json"
+        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+fn declared_bytes(request: &Request) -> Option<usize> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn expects_continue(request: &Request) -> bool {
+    request.headers().contains_key(header::EXPECT)
+}
+
+async fn read_body(
+    body: Body,
+    declared: Option<usize>,
+    expects_continue: bool,
+    bytes_max: usize,
+) -> Result<Bytes, ApiError> {
+    let too_large = || {
+        let message = format!("The body is larger than {bytes_max} bytes; split the request.");
+        Err(ApiError::new(Code::PayloadTooLarge, message))
+    };
+    let is_declared_too_large = declared.is_some_and(|bytes| bytes > bytes_max);
+    if is_declared_too_large && expects_continue {
+        return too_large(); // The client waits for leave to send.
+    }
+    let deadline = Instant::now() + BODY_TIME_MAX;
+    let mut chunks = Box::pin(body.into_bytes_stream());
+    let mut whole = Bytes::new();
+    let mut joined = BytesMut::new();
+    let mut read_bytes = 0;
+    loop {
+        let chunk = match timeout_at(deadline, chunks.next()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(chunk))) => chunk,
+            Ok(Some(Err(error))) => {
+                let message = format!("The body did not arrive whole: {error}.");
+                return Err(ApiError::new(Code::InvalidRequest, message));
+            }
+            Err(_) => {
+                let message = format!("The body did not arrive within {} seconds.", BODY_TIME_MAX.as_secs());
+                return Err(ApiError::new(Code::InvalidRequest, message));
+            }
+        };
+        read_bytes += chunk.len();
+        if read_bytes > DISCARDED_BYTES_MAX {
+            break;
+        }
+        if is_declared_too_large || read_bytes > bytes_max {
+            (whole, joined) = (Bytes::new(), BytesMut::new());
+        } else if whole.is_empty() && joined.is_empty() {
+            whole = chunk; // Most bodies come as one chunk, which is not copied.
+        } else {
+            if joined.is_empty() {
+                joined.reserve(declared.unwrap_or_default().min(bytes_max));
+                joined.extend_from_slice(&std::mem::take(&mut whole));
+            }
+            joined.extend_from_slice(&chunk);
+        }
+    }
+    if is_declared_too_large || read_bytes > bytes_max {
+        return too_large();
+    }
+    Ok(if joined.is_empty() { whole } else { joined.freeze() })
+}
+
+/// Reads JSON. Only when that fails it is read again with a look at the path, to name the field.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        let named = serde_path_to_error::deserialize::<_, T>(&mut deserializer);
+        let message = match named {
+            Err(error) if error.path().iter().next().is_some() => error.to_string(),
+            _ => format!("the request: {error}"),
+        };
+        ApiError::new(Code::InvalidRequest, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::db::DbRequest;
+
+    fn problem(json: &str) -> String {
+        parse::<DbRequest>(json.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        for (json, field) in [
+            (r#"{"KVSet":[{"Key":"a","Value":1},{"Key":"b","TTL":"x","Value":1}]}"#, "KVSet[1].TTL"),
+            (r#"{"Atomic":[{"Key":"a","Add":9223372036854775808}]}"#, "Atomic[0].Add"),
+            (r#"{"LockDur":-1}"#, "LockDur"),
+            (r#"{"Unlock":"12x"}"#, "Unlock"),
+            (r#"{"Unlock":"+1"}"#, "Unlock"),
+            (r#"{"KVGet":[{"Key":"a","Kye":1}]}"#, "Kye"),
+            (r#"{"LockID":"a","LockID":"b"}"#, "LockID"),
+            (r#"{"KVGet":[{"Key":"\ud800"}]}"#, "KVGet[0].Key"),
+        ] {
+            let problem = problem(json);
+            assert!(problem.contains(field), "{json}: {problem}");
+        }
+        for broken in ["", "{", "[]", "{} x", "\"\"", "\u{1}", &"[".repeat(100_000)] {
+            assert!(problem(broken).starts_with("the request: "), "{}", problem(broken));
+        }
+    }
+
+    #[test]
+    fn values_are_kept_byte_for_byte() {
+        for value in [
+            "null",
+            "1E400",
+            "{ \"b\":1, \"a\": [\"\\ud800\\u0041\"] ,\"b\":2}",
+            "123456789012345678901234567890",
+        ] {
+            let json = format!(r#"{{"KVSet":[{{"Key":"a","Value": {value} }}],"KVGet":null}}"#);
+            let request: DbRequest = parse(json.as_bytes()).unwrap();
+            let stored = request.kv_set.unwrap().remove(0).value.unwrap().into_bytes();
+            assert_eq!(stored, value.as_bytes());
+        }
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        assert!(
+            parse::<DbRequest>(format!(r#"{{"KVSet":[{{"Key":"a","Value":{deep}}}]}}"#).as_bytes()).is_ok()
+        );
+    }
+}

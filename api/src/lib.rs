@@ -1,0 +1,16 @@
+//! Cloud Dragon over HTTP: the routes and their JSON shapes, the one map from a refusal to an HTTP
+//! status, the settings, and the program that ties them to a store.
+
+pub mod config;
+mod connections;
+mod error;
+mod guard;
+mod json_body;
+pub mod logging;
+mod metrics;
+mod routes;
+pub mod serve;
+mod service;
+mod wire;
+
+pub use routes::document;

@@ -1,0 +1,26 @@
+//! The program `cloud-dragon`.
+
+use clap::Parser as _;
+use cloud_dragon::config::{Arguments, Command};
+use cloud_dragon::{document, logging, serve};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let settings = match arguments.command {
+        Some(Command::Openapi) => {
+            println!("{}", document());
+            return ExitCode::SUCCESS;
+        }
+        Some(Command::Serve(settings)) => settings,
+        None => arguments.settings,
+    };
+    logging::start(&settings);
+    match serve::run(&settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The routes: thin, described for OpenAPI, and one endpoint around them that gives every answer its
+//! request id and every error its form.
+
+use crate::error::{ApiError, Code, ErrorShape, from_framework};
+use crate::guard::Guard;
+use crate::json_body::JsonBody;
+use crate::metrics::{Metrics, route_of};
+use crate::service::Service;
+use crate::wire::db::{DbAnswer, DbRequest, ValueState};
+use crate::wire::list::{ListAnswer, ListRequest};
+use crate::wire::watch::WatchRequest;
+use bytes::Bytes;
+use dragon_core::limits::Limits;
+use poem::endpoint::BoxEndpoint;
+use poem::http::{HeaderName, HeaderValue, StatusCode, header};
+use poem::{Endpoint, EndpointExt as _, IntoResponse, Request, Response, Route};
+use poem_openapi::param::Path;
+use poem_openapi::payload::{Json, PlainText};
+use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiResponse, LicenseObject, Object, OpenApi, OpenApiService, Tags};
+use std::hash::{BuildHasher as _, RandomState};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+#[derive(Tags)]
+enum Tag {
+    /// Locks, values, counters and idempotency ids, in one atomic request
+    Data,
+    /// For operators
+    Operation,
+}
+
+/// An answer whose JSON is written already; `T` is its shape in the document.
+struct Answer<T> {
+    json: Bytes,
+    shape: PhantomData<fn() -> T>,
+}
+
+impl<T> From<Bytes> for Answer<T> {
+    fn from(json: Bytes) -> Self {
+        Self { json, shape: PhantomData }
+    }
+}
+
+impl<T: Send> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        Response::builder().header(header::CONTENT_TYPE, "application/json").body(self.json)
+    }
+}
+
+fn error_responses(statuses: &[(u16, &'static str)]) -> Vec<MetaResponse> {
+    let response = |(status, description): &(u16, &'static str)| MetaResponse {
+        description,
+        status: Some(*status),
+        status_range: None,
+        content: vec![MetaMediaType { content_type: "application/json", schema: ErrorShape::schema_ref() }],
+        headers: vec![],
+    };
+    statuses.iter().map(response).collect()
+}
+
+fn answer_meta<T: Type>(more: &[(u16, &'static str)]) -> MetaResponses {
+    let mut responses = vec![MetaResponse {
+        description: "Done, and durable",
+        status: Some(200),
+        status_range: None,
+        content: vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }],
+        headers: vec![],
+    }];
+    responses.extend(error_responses(&[
+        (400, "`invalid_request`: the message names the field and says what to change"),
+        (403, "`forbidden`: a host or origin that is not the server's own"),
+        (413, "`payload_too_large`: the body, a value, or the answer is too large"),
+        (415, "`unsupported_media_type`: the body is declared as something other than JSON"),
+        (503, "`unavailable`: nothing was applied, send it again after Retry-After seconds"),
+    ]));
+    responses.extend(error_responses(more));
+    responses.sort_by_key(|response| response.status);
+    MetaResponses { responses }
+}
+
+impl ApiResponse for Answer<DbAnswer> {
+    fn meta() -> MetaResponses {
+        let conflict = "Refused, and nothing was applied: `duplicate_request`, `lock_timeout`, `not_locked`, \
+                        `precondition_failed` or `counter_overflow`";
+        let mut meta = answer_meta::<DbAnswer>(&[(409, conflict)]);
+        for response in meta.responses.iter_mut().filter(|response| response.status == Some(503)) {
+            response.description = "`unavailable`: nothing was applied, send it again after Retry-After seconds; \
+                                    or `outcome_unknown`: send it again with an idempotency id";
+        }
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        DbAnswer::register(registry);
+        ErrorShape::register(registry);
+    }
+}
+
+impl ApiResponse for Answer<ListAnswer> {
+    fn meta() -> MetaResponses {
+        answer_meta::<ListAnswer>(&[])
+    }
+
+    fn register(registry: &mut Registry) {
+        ListAnswer::register(registry);
+        ErrorShape::register(registry);
+    }
+}
+
+/// The answer of a watch.
+struct WatchAnswer(Option<Bytes>);
+
+impl IntoResponse for WatchAnswer {
+    fn into_response(self) -> Response {
+        match self.0 {
+            Some(json) => Answer::<ValueState>::from(json).into_response(),
+            None => StatusCode::NO_CONTENT.into_response(),
+        }
+    }
+}
+
+impl ApiResponse for WatchAnswer {
+    fn meta() -> MetaResponses {
+        let mut meta = answer_meta::<ValueState>(&[]);
+        meta.responses[0].description = "The key has another version than the one given";
+        meta.responses.insert(
+            1,
+            MetaResponse {
+                description: "Nothing changed in the time given",
+                status: Some(204),
+                status_range: None,
+                content: vec![],
+                headers: vec![],
+            },
+        );
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        ValueState::register(registry);
+        ErrorShape::register(registry);
+    }
+}
+
+/// The server's state.
+#[derive(Debug, Object)]
+#[oai(rename_all = "PascalCase")]
+struct HealthAnswer {
+    /// `ok`.
+    status: String,
+}
+
+impl HealthAnswer {
+    fn ok() -> Json<Self> {
+        Json(Self { status: "ok".into() })
+    }
+}
+
+/// The operations, as OpenAPI sees them.
+struct Operations {
+    service: Option<Service>,
+    metrics: Arc<Metrics>,
+}
+
+impl Operations {
+    fn service(&self) -> Result<&Service, ApiError> {
+        let missing = || ApiError::new(Code::Unavailable, "The server serves its document only.");
+        self.service.as_ref().ok_or_else(missing)
+    }
+}
+
+#[OpenApi]
+impl Operations {
+    /// One atomic request
+    ///
+    /// Checks idempotency ids, gives back and takes locks, checks conditions, reads values, changes
+    /// counters and values: all of it durably and at one moment in the account's order, or none of it.
+    #[oai(path = "/db/:account", method = "post", operation_id = "db", tag = "Tag::Data")]
+    async fn db(
+        &self,
+        /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
+        account: Path<String>,
+        request: JsonBody<DbRequest>,
+    ) -> poem::Result<Answer<DbAnswer>> {
+        Ok(self.service()?.db(&account, request.0).await?.into())
+    }
+
+    /// Wait for a key to change
+    ///
+    /// Answers as soon as the key's version is not the one given, higher or lower, at once where it
+    /// already differs. No change is missed between two calls that pass the version on; several changes
+    /// may come as one.
+    #[oai(path = "/watch/:account", method = "post", operation_id = "watch", tag = "Tag::Data")]
+    async fn watch(
+        &self,
+        /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
+        account: Path<String>,
+        request: JsonBody<WatchRequest>,
+    ) -> poem::Result<WatchAnswer> {
+        Ok(WatchAnswer(self.service()?.watch(&account, request.0).await?))
+    }
+
+    /// List values, counters or locks
+    ///
+    /// One page in key order (bytes). The next page begins after the last key of this one.
+    #[oai(path = "/list/:account", method = "post", operation_id = "list", tag = "Tag::Data")]
+    async fn list(
+        &self,
+        /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
+        account: Path<String>,
+        request: JsonBody<ListRequest>,
+    ) -> poem::Result<Answer<ListAnswer>> {
+        Ok(self.service()?.list(&account, request.0).await?.into())
+    }
+
+    /// Whether the process lives
+    #[oai(path = "/health/live", method = "get", operation_id = "live", tag = "Tag::Operation")]
+    async fn live(&self) -> Json<HealthAnswer> {
+        HealthAnswer::ok()
+    }
+
+    /// Whether the server can do its work and is not going down
+    #[oai(path = "/health/ready", method = "get", operation_id = "ready", tag = "Tag::Operation")]
+    async fn ready(&self) -> poem::Result<Json<HealthAnswer>> {
+        self.service()?.frontend.ready().await.map_err(ApiError::from)?;
+        Ok(HealthAnswer::ok())
+    }
+
+    /// What the server counts, in Prometheus' text form
+    #[oai(path = "/metrics", method = "get", operation_id = "metrics", tag = "Tag::Operation")]
+    async fn metrics(&self) -> poem_openapi::payload::Response<PlainText<String>> {
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        poem_openapi::payload::Response::new(PlainText(self.metrics.text()))
+            .header(header::CONTENT_TYPE, content_type)
+    }
+}
+
+fn open_api(operations: Operations) -> OpenApiService<Operations, ()> {
+    OpenApiService::new(operations, "Cloud Dragon", env!("CARGO_PKG_VERSION"))
+        .description(
+            "A synchronisation server: distributed locks with waiting, versioned values with watches, atomic \
+             counters, sequences, compare-and-swap and idempotency ids, all in one atomic, durable request.",
+        )
+        .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
+        .server("http://127.0.0.1:8080")
+}
+
+/// The OpenAPI document, as it is committed.
+#[must_use]
+pub fn document() -> String {
+    open_api(Operations { service: None, metrics: Arc::new(Metrics::new()) }).spec()
+}
+
+/// All routes, with what surrounds them.
+pub(crate) fn endpoint(
+    service: Service,
+    metrics: Arc<Metrics>,
+    guard: Guard,
+) -> BoxEndpoint<'static, Response> {
+    let limits: Arc<Limits> = Arc::clone(&service.limits);
+    let operations = open_api(Operations { service: Some(service), metrics: Arc::clone(&metrics) });
+    let docs = operations.swagger_ui();
+    let document = operations.spec();
+    let document = poem::endpoint::make_sync(move |_| {
+        Response::builder().header(header::CONTENT_TYPE, "application/json").body(document.clone())
+    });
+    let routes = Route::new()
+        .at("/openapi.json", poem::get(document))
+        .nest("/docs", docs)
+        .nest("/", operations)
+        .data(limits);
+    Surrounded { routes, metrics, guard, request_ids: RequestIds::new() }.boxed()
+}
+
+/// Request ids that two servers hardly share: a random number of this process and a count.
+struct RequestIds {
+    process: u64,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    fn new() -> Self {
+        Self { process: RandomState::new().hash_one(std::process::id()), count: AtomicU64::new(0) }
+    }
+
+    /// The id that the client gave, if it can be shown in a log, or a new one.
+    fn of(&self, request: &Request) -> HeaderValue {
+        let shown = |id: &&HeaderValue| {
+            (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        };
+        request.headers().get(REQUEST_ID).filter(shown).cloned().unwrap_or_else(|| {
+            let count = self.count.fetch_add(1, Ordering::Relaxed);
+            let id = format!("{:016x}-{count:x}", self.process);
+            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        })
+    }
+}
+
+/// The routes and what every request goes through: guard, request id, metrics, log, form of errors.
+struct Surrounded<E> {
+    routes: E,
+    metrics: Arc<Metrics>,
+    guard: Guard,
+    request_ids: RequestIds,
+}
+
+impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let begun = Instant::now();
+        let path = request.uri().path().to_owned();
+        let route = route_of(&path);
+        let request_id = self.request_ids.of(&request);
+        let method = request.method().clone();
+        let result = match self.guard.check(request.headers()) {
+            Ok(()) => self.routes.call(request).await.map(IntoResponse::into_response),
+            Err(error) => Err(error.into()),
+        };
+        let mut response = match result {
+            Ok(response) => response,
+            Err(error) => match error.downcast_ref::<ApiError>() {
+                Some(error) => error.response(),
+                None => from_framework(&error, &path).response(),
+            },
+        };
+        let code = response.status().as_u16();
+        let took = begun.elapsed();
+        self.metrics.answered(route, code, took);
+        let shown_id = request_id.to_str().unwrap_or_default();
+        if code >= 500 {
+            tracing::warn!(request_id = shown_id, %method, route, code, ?took, "request failed");
+        } else {
+            tracing::debug!(request_id = shown_id, %method, route, code, ?took, "request");
+        }
+        response.headers_mut().insert(REQUEST_ID, request_id);
+        Ok(response)
+    }
+}

@@ -1,0 +1,131 @@
+//! Serving: open the store, start what works on it, answer until told to stop, and leave in order.
+
+use crate::config::{Settings, Store};
+use crate::connections::Connections;
+use crate::guard::Guard;
+use crate::metrics::Metrics;
+use crate::routes::endpoint;
+use crate::service::Service;
+use dragon_contract::Backend;
+use dragon_embedded::{EmbeddedStore, OpenError};
+use dragon_memory::MemoryStore;
+use dragon_waiters::Frontend;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Open files that 10,000 waiting clients and the store need, with room to spare.
+const FILES_WANTED: u64 = 16_384;
+/// How often expired rows are deleted, and how many at a time.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_ROWS: usize = 1_000;
+/// How long requests under way may take to finish once no more are accepted.
+const FINISH_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Why the server did not start or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The address can't be served on.
+    #[error("can't listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// The operating system refused something else.
+    #[error("can't start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`ServeError`], in words for the operator.
+pub fn run(settings: &Settings) -> Result<(), ServeError> {
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: &Settings) -> Result<(), ServeError> {
+    let listen_failed = |error| ServeError::Listen(settings.listen, error);
+    // The address comes first: a second server on it must not touch a store.
+    let listener = TcpListener::bind(settings.listen).await.map_err(listen_failed)?;
+    let address = listener.local_addr().map_err(listen_failed)?;
+    let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let metrics = Arc::new(Metrics::new());
+    let backend: Arc<dyn Backend> = match &settings.store {
+        Store::Embedded(folder) => Arc::new(EmbeddedStore::open(folder, metrics.embedded.clone())?),
+        Store::Memory => {
+            tracing::warn!("the store is memory: nothing outlives this process");
+            Arc::new(MemoryStore::default())
+        }
+    };
+    let frontend = Frontend::start(Arc::clone(&backend), metrics.lanes.clone(), metrics.waiters.clone());
+    let sweeper = tokio::spawn(sweep(Arc::clone(&backend)));
+    let service = Service { frontend: frontend.clone(), limits: Arc::new(settings.limits.limits()) };
+    let guard = Guard::new(address, &settings.allow_host);
+    let stop = CancellationToken::new();
+    let endpoint = Arc::new(endpoint(service, Arc::clone(&metrics), guard));
+    let connections = Connections { endpoint, metrics, stop: stop.clone() };
+    let serving = tokio::spawn(connections.serve(listener));
+    tracing::info!("listening on http://{address}");
+
+    signalled(&mut signals).await;
+    tracing::info!(
+        drain_delay_s = settings.drain_delay,
+        "going down: what waits is told, what runs may finish"
+    );
+    frontend.drain();
+    let leave = async {
+        tokio::time::sleep(Duration::from_secs(settings.drain_delay.into())).await;
+        stop.cancel();
+        if tokio::time::timeout(FINISH_TIME_MAX, serving).await.is_err() {
+            tracing::warn!("some requests did not finish in time");
+        }
+    };
+    tokio::select! {
+        () = leave => {}
+        () = signalled(&mut signals) => tracing::warn!("told again: leaving at once"),
+    }
+    sweeper.abort();
+    backend.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn signalled((terminate, interrupt): &mut (Signal, Signal)) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Deletes expired rows, a little at a time.
+async fn sweep(backend: Arc<dyn Backend>) {
+    loop {
+        match backend.sweep(SWEEP_ROWS).await {
+            Ok(SWEEP_ROWS) => tokio::task::yield_now().await,
+            Ok(_) => tokio::time::sleep(SWEEP_EVERY).await,
+            Err(error) => {
+                tracing::warn!(%error, "deleting expired rows failed; it is tried again");
+                tokio::time::sleep(SWEEP_EVERY * 10).await;
+            }
+        }
+    }
+}
+
+fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if files < FILES_WANTED => tracing::warn!(
+            files,
+            wanted = FILES_WANTED,
+            "few files may be open at once: with many clients, connections will be refused (see ulimit -n)"
+        ),
+        Ok(files) => tracing::debug!(files, "raised the limit of open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
+}

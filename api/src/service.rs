@@ -1,0 +1,120 @@
+//! From parsed requests to answers' bytes: what the routes do, without HTTP.
+
+use crate::error::ApiError;
+use crate::wire::db::DbRequest;
+use crate::wire::list::ListRequest;
+use crate::wire::watch::WatchRequest;
+use bytes::Bytes;
+use dragon_contract::BackendError;
+use dragon_core::answer::{Answer, push_counter, push_value};
+use dragon_core::cell::{Account, Cell, Kind};
+use dragon_core::json::{push_number, push_string};
+use dragon_core::layout;
+use dragon_core::limits::{Limits, REVISION_MAX, WATCH_WAIT_S_DEFAULT, WATCH_WAIT_S_MAX};
+use dragon_core::page::{Page, Query, Shown};
+use dragon_core::request::{Request, check_id, check_range};
+use dragon_core::verdict::Verdict;
+use dragon_waiters::{Failure, Frontend, Watched};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The service behind the routes.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) frontend: Frontend,
+    pub(crate) limits: Arc<Limits>,
+}
+
+impl Service {
+    /// `POST /db/{account}`.
+    pub(crate) async fn db(&self, account: &str, request: DbRequest) -> Result<Bytes, ApiError> {
+        let request = Request::new(Account::new(account)?, request.into(), &self.limits)?;
+        let delivery = self.frontend.submit(request).await?;
+        // From here on the answer is on its way; before, a client that hung up gives its lock back.
+        match delivery.take() {
+            Some(Verdict::Applied(applied)) => Ok(applied.answer),
+            Some(Verdict::Rejected(rejection)) => Err(rejection.into()),
+            Some(Verdict::Blocked(_)) | None => Err(Failure::Draining.into()),
+        }
+    }
+
+    /// `POST /watch/{account}`: `None` when nothing changed.
+    pub(crate) async fn watch(
+        &self,
+        account: &str,
+        request: WatchRequest,
+    ) -> Result<Option<Bytes>, ApiError> {
+        let account = Account::new(account)?;
+        check_id(&request.id, &self.limits, || "ID".into())?;
+        let version = request.version.unwrap_or(0);
+        check_range("Version", version, 0, REVISION_MAX)?;
+        let wait_s = request.wait.unwrap_or(WATCH_WAIT_S_DEFAULT);
+        check_range("Wait", wait_s, 0, WATCH_WAIT_S_MAX)?;
+        let key = Cell::new(&account, Kind::Value, &request.id);
+        match self.frontend.watch(&key, &account, version, Duration::from_secs(wait_s)).await? {
+            Watched::Changed(answer) => Ok(Some(answer)),
+            Watched::Unchanged => Ok(None),
+        }
+    }
+
+    /// `POST /list/{account}`.
+    pub(crate) async fn list(&self, account: &str, request: ListRequest) -> Result<Bytes, ApiError> {
+        let kind = Kind::from(request.kind.unwrap_or_default());
+        let (prefix, after) = (request.prefix.unwrap_or_default(), request.after.unwrap_or_default());
+        let query = Query::new(Account::new(account)?, kind, prefix, after, request.limit, &self.limits)?;
+        let (page, waiting) = self.frontend.list(&query).await?;
+        write_page(kind, page, waiting).map_err(|error| ApiError::from(BackendError::from(error)))
+    }
+}
+
+fn write_page(kind: Kind, page: Page, waiting: Vec<usize>) -> Result<Bytes, layout::Corrupt> {
+    let mut corrupt = None;
+    let mut answer = Answer::default();
+    let name = match kind {
+        Kind::Counter => "Counters",
+        Kind::Lock => "Locks",
+        Kind::Value | Kind::Meta | Kind::Idempotency => "KV",
+    };
+    answer.array(name, page.shown.iter().zip(waiting), |json, (shown, waiting)| {
+        let written = match kind {
+            Kind::Counter => write_counter(json, shown),
+            Kind::Lock => write_lock(json, shown, waiting),
+            Kind::Value | Kind::Meta | Kind::Idempotency => write_value(json, shown),
+        };
+        corrupt = written.err();
+        corrupt.is_none()
+    });
+    if page.more {
+        answer.flag("More");
+    }
+    corrupt.map_or_else(|| Ok(answer.finish()), Err)
+}
+
+fn write_value(json: &mut Vec<u8>, shown: &Shown) -> Result<(), layout::Corrupt> {
+    let version = layout::header(&shown.cell, &shown.row)?.revision;
+    push_value(json, &shown.cell, version, Some(&layout::value(&shown.row)));
+    Ok(())
+}
+
+fn write_counter(json: &mut Vec<u8>, shown: &Shown) -> Result<(), layout::Corrupt> {
+    push_counter(json, &shown.cell, layout::read_counter(&shown.cell, Some(&shown.row))?);
+    Ok(())
+}
+
+fn write_lock(json: &mut Vec<u8>, shown: &Shown, waiting: usize) -> Result<(), layout::Corrupt> {
+    let (header, lock) = layout::read_lock(&shown.cell, &shown.row)?;
+    json.extend_from_slice(b"{\"ID\":");
+    push_string(json, shown.cell.id());
+    json.extend_from_slice(b",\"Lock\":");
+    push_number(json, lock.handle);
+    json.extend_from_slice(b",\"Till\":");
+    push_number(json, header.expires_ms / 1_000);
+    if !lock.owner.is_empty() {
+        json.extend_from_slice(b",\"Owner\":");
+        push_string(json, std::str::from_utf8(&lock.owner).unwrap_or_default());
+    }
+    json.extend_from_slice(b",\"Waiting\":");
+    push_number(json, waiting);
+    json.push(b'}');
+    Ok(())
+}
