@@ -9,6 +9,7 @@ use dragon_core::limits::{
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use tracing_subscriber::EnvFilter;
 
 /// Locks, watches, versioned values and counters in one atomic, durable HTTP request.
 ///
@@ -58,12 +59,17 @@ pub struct Settings {
     pub log_format: LogFormat,
 
     /// What to log: off, error, warn, info, debug, trace, or a filter such as `info,dragon_waiters=debug`
-    #[arg(long, env = "DRAGON_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "DRAGON_LOG", default_value = "info", value_parser = log_filter, value_name = "FILTER")]
     pub log: String,
 
     /// The limits of requests.
     #[command(flatten, next_help_heading = "Limits (each can be lowered)")]
     pub limits: LimitSettings,
+}
+
+/// A filter is kept as text, since what it is read into can't be copied.
+fn log_filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// The form of the log.

@@ -17,3 +17,6 @@ mod writer;
 pub use directory::OpenError;
 pub use metrics::EmbeddedMetrics;
 pub use store::EmbeddedStore;
+
+#[cfg(test)]
+mod tests;
