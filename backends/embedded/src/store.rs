@@ -6,7 +6,7 @@ use crate::engine::{Reader, WriteEngine};
 use crate::metrics::EmbeddedMetrics;
 use crate::rows::LatestRows;
 use crate::verify::{self, Opened};
-use crate::writer::{Job, Progress, WriterThread, start_checkpointer};
+use crate::writer::{Checkpointer, Job, Progress, WriterThread};
 use bytes::Bytes;
 use dragon_contract::{
     AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, Wakeups,
@@ -95,7 +95,7 @@ impl EmbeddedStore {
         let (progress, wakeups) = (Arc::new(Progress::default()), Wakeups::default());
         let failed = |source| OpenError::Io { folder: folder.to_owned(), source };
         let (checkpoint, checkpoint_thread) =
-            start_checkpointer(Box::new(checkpointer), metrics.clone()).map_err(failed)?;
+            Checkpointer::start(Box::new(checkpointer), metrics.clone()).map_err(failed)?;
         let (jobs, queue) = channel();
         let thread = WriterThread {
             engine: through(engine),

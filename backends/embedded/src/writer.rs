@@ -6,7 +6,7 @@ use crate::metrics::EmbeddedMetrics;
 use dragon_contract::{BackendError, Result, Wakeups};
 use dragon_core::UnixMs;
 use dragon_core::batch::RowMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -55,7 +55,7 @@ impl Progress {
 
 pub(crate) struct WriterThread {
     pub(crate) engine: Box<dyn WriteEngine>,
-    pub(crate) checkpointer: Sender<()>,
+    pub(crate) checkpointer: Checkpointer,
     pub(crate) progress: Arc<Progress>,
     pub(crate) wakeups: Wakeups,
     pub(crate) metrics: EmbeddedMetrics,
@@ -72,8 +72,20 @@ impl WriterThread {
             if rows_since_checkpoint >= CHECKPOINT_ROWS {
                 rows_since_checkpoint = 0;
                 // The thread is only gone when the store closes.
-                self.checkpointer.send(()).unwrap_or_default();
+                self.checkpointer.due.send(()).unwrap_or_default();
             }
+            if self.checkpointer.moved_most.swap(false, Ordering::AcqRel) {
+                self.move_the_rest();
+            }
+        }
+    }
+
+    /// SQLite begins its log anew only when a transaction finds all of it moved, which the
+    /// checkpointing thread never gets done while commits go on; so the little that came meanwhile is
+    /// moved here, between two commits.
+    fn move_the_rest(&mut self) {
+        if let Err(error) = self.engine.checkpoint() {
+            tracing::warn!(%error, "a checkpoint failed; the log grows until the next one");
         }
     }
 
@@ -125,21 +137,34 @@ impl WriterThread {
     }
 }
 
-/// Starts the thread that moves the log into the database file, beside the commits.
-pub(crate) fn start_checkpointer(
-    mut engine: Box<dyn WriteEngine>,
-    metrics: EmbeddedMetrics,
-) -> std::io::Result<(Sender<()>, std::thread::JoinHandle<()>)> {
-    let (sender, due) = channel();
-    let thread = std::thread::Builder::new().name("dragon-checkpoint".into()).spawn(move || {
-        while due.recv().is_ok() {
-            let begun = Instant::now();
-            if let Err(error) = engine.checkpoint() {
-                // The log keeps what was not moved; the next checkpoint finds it.
-                tracing::warn!(%error, "a checkpoint failed");
+/// The thread that moves the log into the database file, beside the commits.
+pub(crate) struct Checkpointer {
+    due: Sender<()>,
+    /// Set when it is done, with all but what was committed meanwhile.
+    moved_most: Arc<AtomicBool>,
+}
+
+impl Checkpointer {
+    pub(crate) fn start(
+        mut engine: Box<dyn WriteEngine>,
+        metrics: EmbeddedMetrics,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let (due, told) = channel();
+        let moved_most = Arc::new(AtomicBool::new(false));
+        let done = Arc::clone(&moved_most);
+        let thread = std::thread::Builder::new().name("dragon-checkpoint".into()).spawn(move || {
+            while told.recv().is_ok() {
+                let begun = Instant::now();
+                match engine.checkpoint() {
+                    Ok(()) => done.store(true, Ordering::Release),
+                    // The log keeps what was not moved; the next checkpoint finds it.
+                    Err(error) => {
+                        tracing::warn!(%error, "a checkpoint failed; the log grows until the next one")
+                    }
+                }
+                metrics.checkpoint_seconds.observe(begun.elapsed().as_secs_f64());
             }
-            metrics.checkpoint_seconds.observe(begun.elapsed().as_secs_f64());
-        }
-    })?;
-    Ok((sender, thread))
+        })?;
+        Ok((Self { due, moved_most }, thread))
+    }
 }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod faults;
+mod log_size;
 
 use crate::{EmbeddedMetrics, EmbeddedStore, OpenError};
 use bytes::Bytes;
