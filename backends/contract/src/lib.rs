@@ -2,6 +2,8 @@
 //! `dragon-core`, never on each other; what calls a store depends on this, never on a store.
 
 mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod wakeups;
 
 pub use backend::{

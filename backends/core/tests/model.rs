@@ -112,7 +112,7 @@ impl Trial {
 }
 
 proptest::proptest! {
-    #![proptest_config(config(160))]
+    #![proptest_config(config(300))]
 
     #[test]
     fn core_and_model_agree(acts in vec(act(), 1..80)) {
