@@ -277,10 +277,10 @@ impl From<Rejection> for ApiError {
 
 /// Gives an error that the framework raised the product's form.
 pub(crate) fn from_framework(error: &poem::Error, path: &str) -> ApiError {
+    let is_data = ["/db/", "/watch/", "/list/"].iter().any(|prefix| path.starts_with(prefix));
     match error.status() {
         StatusCode::NOT_FOUND => ApiError::new(Code::NotFound, "There is no such path; see /docs."),
         StatusCode::METHOD_NOT_ALLOWED => {
-            let is_data = ["/db/", "/watch/", "/list/"].iter().any(|prefix| path.starts_with(prefix));
             let allowed = if is_data { "POST" } else { "GET" };
             let message = format!("This path takes only {allowed}; see /docs.");
             ApiError { allowed: Some(allowed), ..ApiError::new(Code::MethodNotAllowed, message) }
@@ -289,6 +289,10 @@ pub(crate) fn from_framework(error: &poem::Error, path: &str) -> ApiError {
             ApiError::new(Code::PayloadTooLarge, "The body is too large; send less.")
         }
         StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiError::new(Code::UnsupportedMediaType, MEDIA_TYPE_MESSAGE),
+        // A path that can't be decoded is no route's.
+        StatusCode::BAD_REQUEST if !is_data => {
+            ApiError::new(Code::NotFound, "There is no such path; see /docs.")
+        }
         status if status.is_client_error() => ApiError::new(Code::InvalidRequest, error.to_string()),
         _ => {
             tracing::error!(%error, "a request failed inside the server");

@@ -1,0 +1,26 @@
+//! The whole contract over HTTP, against the real program: a process of its own with a data folder of
+//! its own, spoken to in raw bytes. Nothing here knows the server's code.
+//!
+//! Each test has an account to itself, and most share one process. Tests wait for events, not for time
+//! to pass, save where a lease, a TTL or a wait has to run out; no test asserts that something is fast.
+
+#![allow(clippy::unwrap_used, reason = "these are tests; a panic is how they fail")]
+
+mod counters;
+mod drain;
+mod durability;
+mod errors;
+mod grants;
+mod hang_up;
+mod hostile;
+mod http;
+mod idempotency;
+mod leases;
+mod list;
+mod locks;
+mod passing;
+mod requests;
+mod service;
+mod support;
+mod values;
+mod watch;

@@ -1,0 +1,43 @@
+//! What the tests stand on: the server's process, a client that sends what it is told, and helpers
+//! that read answers strictly.
+
+mod account;
+mod answer;
+mod client;
+mod json;
+mod server;
+
+pub use account::{Account, shared_account};
+pub use answer::Answer;
+pub use client::{Connection, Pending, request_bytes};
+pub use json::{first_version, json_text, raw_field, raw_values};
+pub use server::{Server, shared_server};
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long anything may take that should happen: long enough for the busiest machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Polls until `look` finds something. Only for what the contract offers no event for.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "never came: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The machine's time, which is also the embedded store's, in Unix seconds.
+pub fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Checks a `Till` of a lease of `dur_s` that was given between `before_s` and now.
+pub fn assert_till(till: u64, before_s: u64, dur_s: u64) {
+    // One second of leave: the store's clock never goes back, the machine's may.
+    let expected = before_s + dur_s - 1..=unix_s() + dur_s + 1;
+    assert!(expected.contains(&till), "Till {till} is not in {expected:?}");
+}

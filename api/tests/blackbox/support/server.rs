@@ -1,0 +1,194 @@
+//! The server as a process of its own.
+
+use super::PATIENCE;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_cloud-dragon");
+const LOG_LINES_SHOWN: usize = 60;
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A running server and its data folder. Dropping it kills the server and deletes the folder.
+#[derive(Debug)]
+pub struct Server {
+    process: Child,
+    address: SocketAddr,
+    folder: TempDir,
+    arguments: Vec<String>,
+    settings: Vec<(&'static str, String)>,
+    log: Log,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Exit {
+    pub code: Option<i32>,
+    pub log: String,
+}
+
+impl Server {
+    /// Starts a server on a new folder.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server on a new folder with further environment variables.
+    pub fn start_with(settings: &[(&'static str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = format!("embedded:{}", folder.path().join("data").display());
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--store", &store].map(str::to_owned);
+        Self::start_in(folder, arguments.into(), settings)
+    }
+
+    /// Starts a server that is told everything by its environment.
+    pub fn start_from_environment(settings: &[(&'static str, &str)]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), vec![], settings)
+    }
+
+    fn start_in(folder: TempDir, arguments: Vec<String>, settings: &[(&'static str, &str)]) -> Self {
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let (process, address, log) = spawn(&folder, &arguments, &settings);
+        Self { process, address, folder, arguments, settings, log }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The folder that the store keeps its data in.
+    pub fn data_folder(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Kills the process at once, as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Tells the server to go down.
+    pub fn terminate(&self) {
+        // The shell's own `kill`: the program of that name is not on every machine.
+        let script = ["-c", "kill -TERM \"$0\"", &self.process.id().to_string()].map(str::to_owned);
+        assert!(Command::new("sh").args(script).status().unwrap().success());
+    }
+
+    /// Waits until the process has ended.
+    pub fn wait_for_exit(&mut self) -> Exit {
+        let code = wait(&mut self.process);
+        Exit { code, log: self.log.lock().unwrap().join("\n") }
+    }
+
+    /// Starts the server again on the same folder, on a new port. The old process must have ended.
+    pub fn start_again(&mut self) {
+        assert!(self.process.try_wait().unwrap().is_some(), "the server still runs");
+        (self.process, self.address, self.log) = spawn(&self.folder, &self.arguments, &self.settings);
+    }
+
+    /// Stops the server in order and starts it again.
+    pub fn restart(&mut self) {
+        self.terminate();
+        assert_eq!(self.wait_for_exit().code, Some(0));
+        self.start_again();
+    }
+
+    /// Runs the program with these arguments until it ends by itself.
+    pub fn run_to_end(arguments: &[&str]) -> Exit {
+        let mut command = program();
+        let mut process = command.args(arguments).stdin(Stdio::null()).spawn().unwrap();
+        let log = Log::default();
+        let (_address, done) = drain_stderr(&mut process, &log);
+        let code = wait(&mut process);
+        done.recv_timeout(PATIENCE).unwrap_or_default();
+        Exit { code, log: log.lock().unwrap().join("\n") }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().unwrap_or_default();
+        self.process.wait().unwrap();
+        if std::thread::panicking() {
+            let log = self.log.lock().unwrap();
+            let shown = &log[log.len().saturating_sub(LOG_LINES_SHOWN)..];
+            eprintln!("the server's log:\n{}", shown.join("\n"));
+        }
+    }
+}
+
+/// The server that most tests share. It lives as long as one of them uses it.
+pub fn shared_server() -> Arc<Server> {
+    static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(Server::start());
+        *shared = Arc::downgrade(&server);
+        server
+    })
+}
+
+/// The program with nothing set by the surroundings.
+fn program() -> Command {
+    let mut command = Command::new(PROGRAM);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DRAGON_")) {
+        command.env_remove(name);
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn spawn(
+    folder: &TempDir,
+    arguments: &[String],
+    settings: &[(&'static str, String)],
+) -> (Child, SocketAddr, Log) {
+    let mut command = program();
+    command.args(arguments).current_dir(folder.path()).stdin(Stdio::null());
+    let mut process = command.envs(settings.iter().map(|(name, value)| (name, value))).spawn().unwrap();
+    let log = Log::default();
+    let (address, _done) = drain_stderr(&mut process, &log);
+    let Ok(address) = address.recv_timeout(PATIENCE) else {
+        process.kill().unwrap_or_default();
+        panic!("the server did not listen: {}", log.lock().unwrap().join("\n"));
+    };
+    (process, address, log)
+}
+
+/// Reads what the process says until it ends. Gives the address that it listens on, and its end.
+fn drain_stderr(process: &mut Child, log: &Log) -> (Receiver<SocketAddr>, Receiver<()>) {
+    let stderr = BufReader::new(process.stderr.take().unwrap());
+    let (found, address) = channel();
+    let (ended, end) = channel();
+    let log = Arc::clone(log);
+    std::thread::spawn(move || {
+        for line in stderr.split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            let listening =
+                line.split_once("listening on http://").map(|(_, address)| address.trim().parse());
+            if let Some(address) = listening {
+                found.send(address.unwrap()).unwrap_or_default();
+            }
+            log.lock().unwrap().push(line);
+        }
+        ended.send(()).unwrap_or_default();
+    });
+    (address, end)
+}
+
+fn wait(process: &mut Child) -> Option<i32> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(Instant::now() < deadline, "the program did not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
