@@ -70,7 +70,7 @@ impl Shell {
 
     fn begin(&mut self, block: Block) {
         self.finish();
-        write!(self.stdin, "{}echo '{END}'\n", block.commands).unwrap();
+        writeln!(self.stdin, "{}echo '{END}'", block.commands).unwrap();
         self.expected = Some(block.printed);
     }
 

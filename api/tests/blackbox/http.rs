@@ -87,7 +87,7 @@ async fn a_page_elsewhere_must_not_use_a_loopback_server() {
         format!("Host: 127.0.0.1:{port}\r\nOrigin: http://evil.example\r\n"),
         format!("Host: 127.0.0.1:{port}\r\nOrigin: null\r\n"),
         format!("Host: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:1\r\n"),
-        format!("Host: evil.example\r\nOrigin: http://evil.example\r\n"),
+        "Host: evil.example\r\nOrigin: http://evil.example\r\n".to_owned(),
     ] {
         post(&account, &headers).await.refused(403, "forbidden", json!({}));
     }

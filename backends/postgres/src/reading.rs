@@ -1,0 +1,83 @@
+//! Reading beside the batches: pages and accounts, each at one moment.
+
+use crate::failure::Failure;
+use crate::rows::{self, StoreClock, named_row};
+use bytes::Bytes;
+use dragon_contract::{AccountsPage, BackendError};
+use dragon_core::batch::RowMap;
+use dragon_core::cell::{Account, Cell};
+use dragon_core::page::{Page, Query};
+use sqlx::{Connection as _, PgConnection};
+
+/// Rows that are fetched at once for a page: not so many that large values fill the memory.
+const PAGE_ROWS: i64 = 100;
+/// A transaction whose statements all see the same moment.
+const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+pub(crate) async fn scan(
+    connection: &mut PgConnection,
+    query: &Query,
+    clock: &StoreClock,
+) -> Result<Page, Failure> {
+    const NEXT: &str =
+        "SELECT name, cell.row FROM cell WHERE name >= $1 AND name < $2 ORDER BY name LIMIT $3";
+    let mut transaction = connection.begin_with(ONE_MOMENT).await?;
+    let meta = query.meta();
+    let mut read = RowMap::default();
+    let now_ms = clock.read(rows::read(&mut transaction, [&meta], &mut read).await?);
+    let meta_row = read.remove(&meta).flatten();
+    let mut page = Page::begin(query, meta_row.as_ref(), now_ms).map_err(BackendError::from)?;
+    let (mut from, end) = (query.from(), end_of(query.stem()));
+    'page: loop {
+        let next = sqlx::query(NEXT).bind(&from).bind(&end).bind(PAGE_ROWS);
+        let next = next.fetch_all(&mut *transaction).await?;
+        for row in &next {
+            let (cell, row) = named_row(row)?;
+            from = [cell.as_bytes().as_ref(), &[0]].concat();
+            if page.push(cell, row).map_err(BackendError::from)?.is_break() {
+                break 'page;
+            }
+        }
+        if next.len() < PAGE_ROWS as usize {
+            break;
+        }
+    }
+    transaction.rollback().await?;
+    Ok(page)
+}
+
+/// The first bytes past all that begin with the stem. Its last byte is a kind or of UTF-8, never 255.
+fn end_of(mut stem: Vec<u8>) -> Vec<u8> {
+    if let Some(last) = stem.last_mut() {
+        *last = last.saturating_add(1);
+    }
+    stem
+}
+
+pub(crate) async fn accounts(
+    connection: &mut PgConnection,
+    after: Option<&Account>,
+    limit: usize,
+) -> Result<AccountsPage, Failure> {
+    const NEXT: &str = "SELECT name FROM cell WHERE name >= $1 ORDER BY name LIMIT 1";
+    // Past every cell of an account: its name, then a byte above the NUL.
+    let past = |account: &str| [account.as_bytes(), &[1]].concat();
+    let mut from = after.map_or_else(Vec::new, |account| past(account.as_str()));
+    let mut page = AccountsPage::default();
+    let mut transaction = connection.begin_with(ONE_MOMENT).await?;
+    loop {
+        let next = sqlx::query_scalar(NEXT).bind(&from).fetch_optional(&mut *transaction).await?;
+        let Some(name): Option<Vec<u8>> = next else { break };
+        if page.accounts.len() == limit {
+            page.more = true;
+            break;
+        }
+        let damaged = || BackendError::Corrupt(format!("{:?} names no cell", Bytes::from(name.clone())));
+        let cell = Cell::from_bytes(Bytes::from(name.clone())).ok_or_else(damaged)?;
+        let account = Account::new(cell.account_name());
+        page.accounts.push(account.map_err(|error| BackendError::Corrupt(error.to_string()))?);
+        from = past(cell.account_name());
+    }
+    transaction.rollback().await?;
+    Ok(page)
+}

@@ -1,0 +1,143 @@
+//! Looks at a server from aside: single questions, each on a connection of its own, and what the server
+//! counts.
+
+use crate::client::Connection;
+use crate::http::Request;
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const POLL_EVERY: Duration = Duration::from_millis(5);
+
+/// Asks once.
+///
+/// # Errors
+/// When the answer is not 200 or not of this shape.
+pub async fn ask<T: DeserializeOwned>(address: SocketAddr, path: &str, body: &Value) -> Result<T> {
+    let body = body.to_string();
+    let request = Request::post(address, path, &body);
+    Connection::open(address)
+        .await?
+        .exchange(&request)
+        .await?
+        .read()
+        .with_context(|| format!("{path} {body}"))
+}
+
+/// An account that nothing else uses, not even an earlier run on the same server.
+#[must_use]
+pub fn new_account(scenario: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("load-{scenario}-{:x}", now.as_nanos())
+}
+
+/// The answer of a write.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+pub struct Written {
+    /// The revision.
+    pub version: u64,
+}
+
+/// Writes one value.
+///
+/// # Errors
+/// When that fails.
+pub async fn set(address: SocketAddr, account: &str, key: &str, value: &str) -> Result<Written> {
+    ask(address, &format!("/db/{account}"), &json!({"KVSet": [{"Key": key, "Value": value}]})).await
+}
+
+/// A counter or gauge of the server, where it shows one by this name.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn metric(address: SocketAddr, name: &str) -> Result<Option<f64>> {
+    let mut connection = Connection::open(address).await?;
+    let answer = connection.exchange(&Request::get(address, "/metrics")).await?;
+    if answer.status != 200 {
+        return Ok(None);
+    }
+    Ok(parse_metric(std::str::from_utf8(answer.body)?, name))
+}
+
+fn parse_metric(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Waits until the server shows that so many wait for a key to change.
+///
+/// # Errors
+/// When they do not within `limit`.
+pub async fn until_watching(address: SocketAddr, watchers: usize, limit: Duration) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let Some(watching) = metric(address, "dragon_watchers").await? else {
+            // A server that does not tell: as long as it takes at the worst, and some more.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            return Ok(());
+        };
+        if watching >= watchers as f64 {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < limit, "only {watching} of {watchers} watchers wait after {limit:?}");
+        tokio::time::sleep(POLL_EVERY).await;
+    }
+}
+
+/// A lock in the answer of `/list`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HeldLock {
+    /// Its name.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// How many wait for it.
+    #[serde(default)]
+    pub waiting: usize,
+}
+
+/// The locks that are held in an account.
+///
+/// # Errors
+/// When that can't be told.
+pub async fn held_locks(address: SocketAddr, account: &str) -> Result<Vec<HeldLock>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Page {
+        locks: Vec<HeldLock>,
+    }
+    let page: Page = ask(address, &format!("/list/{account}"), &json!({"Kind": "Locks"})).await?;
+    Ok(page.locks)
+}
+
+/// Waits until exactly so many wait for the one lock of an account.
+///
+/// # Errors
+/// When they do not within `limit`.
+pub async fn until_queued(address: SocketAddr, account: &str, waiters: usize, limit: Duration) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let waiting = held_locks(address, account).await?.first().map_or(0, |lock| lock.waiting);
+        if waiting == waiters {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < limit, "{waiting} and not {waiters} wait for the lock after {limit:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics() {
+        let text = "# TYPE a gauge\na 12\na_total 3.5\nb{le=\"1\"} 7\n# EOF\n";
+        assert_eq!(parse_metric(text, "a"), Some(12.0));
+        assert_eq!(parse_metric(text, "a_total"), Some(3.5));
+        assert_eq!(parse_metric(text, "b"), None);
+    }
+}
