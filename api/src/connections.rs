@@ -18,8 +18,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long the head of a request may take to arrive.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long the next request's head may take to arrive, counted from the last answer: hyper has one
+/// time for idling and for sending. Longer than the 90 seconds for which most clients keep an idle
+/// connection, so that it is they who close it, and not the server at the moment of their next request.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(120);
 /// How long to wait when no connection can be accepted, because no file handle is left, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

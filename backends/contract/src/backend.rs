@@ -5,6 +5,7 @@ use dragon_core::UnixMs;
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
 use dragon_core::layout::Corrupt;
+use dragon_core::limits::{ANSWER_BYTES_MAX, OPERATIONS_MAX};
 use dragon_core::page::{Page, Query};
 use dragon_core::verdict::Verdict;
 use futures_util::future::BoxFuture;
@@ -46,8 +47,8 @@ pub struct BatchOutcome {
     pub verdicts: Vec<Verdict>,
 }
 
-/// The future of [`Backend::commit`]. It does not borrow the store, and dropping it does not undo the
-/// commit.
+/// The future of [`Backend::commit`]. It does not borrow the store. The commit goes its way whether the
+/// future is polled, or dropped.
 pub type CommitFuture = BoxFuture<'static, Result<BatchOutcome>>;
 
 /// Rows as of one moment.
@@ -55,8 +56,21 @@ pub type CommitFuture = BoxFuture<'static, Result<BatchOutcome>>;
 pub struct Loaded {
     /// The store's time when they were read.
     pub now_ms: UnixMs,
-    /// One per cell asked for, in order; `None` = no such row.
+    /// One per cell asked for, in order; `None` = no such row. Shorter than what was asked for where
+    /// the rows before are larger than [`LOAD_BYTES_MAX`] together.
     pub rows: Vec<Option<Bytes>>,
+}
+
+/// From how many bytes on a load may be cut short: more than the largest answer, with the rows' own
+/// overhead, so that what is cut could not have been answered anyway.
+pub const LOAD_BYTES_MAX: usize = ANSWER_BYTES_MAX + OPERATIONS_MAX * 64;
+
+impl Loaded {
+    /// Whether every cell asked for was read.
+    #[must_use]
+    pub fn is_whole(&self, asked: usize) -> bool {
+        self.rows.len() == asked
+    }
 }
 
 /// A page of accounts, in order.
@@ -100,7 +114,7 @@ pub trait Backend: Send + Sync + 'static {
     fn commit(&self, batch: Arc<[Entry]>) -> CommitFuture;
 
     /// Reads rows at one consistent, durable moment, which is not before any commit that was answered
-    /// before the call.
+    /// before the call. Cut short, perhaps, after [`LOAD_BYTES_MAX`] bytes.
     ///
     /// # Errors
     /// Never [`BackendError::OutcomeUnknown`].

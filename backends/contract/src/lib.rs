@@ -7,6 +7,7 @@ pub mod conformance;
 mod wakeups;
 
 pub use backend::{
-    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, RowsRead,
+    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, LOAD_BYTES_MAX, Loaded, Result,
+    RowsRead,
 };
 pub use wakeups::Wakeups;

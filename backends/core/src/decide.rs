@@ -145,26 +145,31 @@ impl<R: Rows> Decider<'_, R> {
 
     fn refuse_duplicates(&mut self, idempotency: &Idempotency) -> Result<(), Stop<R::Error>> {
         for cell in &idempotency.cells {
-            let Some((_, row)) = self.live_row(cell)? else { continue };
+            let Some((header, row)) = self.live_row(cell)? else { continue };
             let (fingerprint, kept) = layout::read_idempotency(cell, &row).map_err(R::Error::from)?;
             return Err(Stop::Rejected(Rejection::DuplicateRequest {
                 id: cell.id().to_owned(),
-                response: self.kept_answer(kept)?,
+                response: self.kept_answer(kept, header.revision)?,
                 same_request: fingerprint == idempotency.fingerprint,
             }));
         }
         Ok(())
     }
 
-    fn kept_answer(&mut self, kept: Kept) -> Result<Option<Bytes>, Stop<R::Error>> {
+    /// The answer of the request that had this revision. Where it is kept beside another id, that id may
+    /// have been swept and used by another request meanwhile, whose revision is another.
+    fn kept_answer(&mut self, kept: Kept, revision: u64) -> Result<Option<Bytes>, Stop<R::Error>> {
         let first = match kept {
             Kept::Nothing => return Ok(None),
             Kept::Answer(answer) => return Ok(Some(answer)),
             Kept::Beside(id) => id,
         };
-        let cell =
-            Cell::new(self.account(), Kind::Idempotency, std::str::from_utf8(&first).unwrap_or_default());
+        let id = std::str::from_utf8(&first).unwrap_or_default();
+        let cell = Cell::new(self.account(), Kind::Idempotency, id);
         let Some(row) = self.rows.row(&cell)? else { return Ok(None) };
+        if layout::header(&cell, &row).map_err(R::Error::from)?.revision != revision {
+            return Ok(None);
+        }
         match layout::read_idempotency(&cell, &row).map_err(R::Error::from)?.1 {
             Kept::Answer(answer) => Ok(Some(answer)),
             Kept::Nothing | Kept::Beside(_) => Ok(None),
@@ -318,15 +323,11 @@ impl<R: Rows> Decider<'_, R> {
     /// Applies `Atomic` in order; a later entry of the same counter sees the earlier one. Returns
     /// the value after each.
     fn change_counters(&mut self, before: Vec<i64>) -> Result<Vec<i64>, Stop<R::Error>> {
-        let first_write = self.writes.len();
         let mut after: Vec<i64> = Vec::with_capacity(before.len());
-        let counters = self.request.counters();
-        // Looking back is quadratic only where one counter is named twice, and the map that would
-        // avoid it costs more for the usual handful; so it is made for long requests only.
-        let mut latest = Latest::new(counters.len());
-        for (at, counter) in counters.iter().enumerate() {
-            let earlier = latest.find(&counter.cell, |from| counters[from].cell == counter.cell, at);
-            let value = earlier.map_or(before[at], |from| after[from]);
+        let mut latest = Latest::default();
+        for (counter, before) in self.request.counters().iter().zip(before) {
+            let earlier = latest.get(&counter.cell).copied();
+            let value = earlier.map_or(before, |earlier| earlier.value);
             let value = match counter.change {
                 CounterChange::Read => value,
                 CounterChange::Set(value) => value,
@@ -342,13 +343,17 @@ impl<R: Rows> Decider<'_, R> {
                 CounterChange::Delete => None,
                 CounterChange::Add(_) | CounterChange::Set(_) => Some(layout::write_counter(header, value)),
             };
-            match self.writes[first_write..]
-                .iter_mut()
-                .find(|(cell, _)| earlier.is_some() && *cell == counter.cell)
-            {
-                Some((_, written)) => *written = row,
-                None => self.writes.push((counter.cell.clone(), row)),
-            }
+            let written_at = match earlier {
+                Some(earlier) => {
+                    self.writes[earlier.written_at].1 = row;
+                    earlier.written_at
+                }
+                None => {
+                    self.writes.push((counter.cell.clone(), row));
+                    self.writes.len() - 1
+                }
+            };
+            latest.insert(counter.cell.clone(), Written { value, written_at });
         }
         Ok(after)
     }
@@ -407,22 +412,12 @@ impl<R: Rows> Decider<'_, R> {
     }
 }
 
-/// Finds the latest earlier entry of the same counter.
-struct Latest {
-    seen: Option<std::collections::BTreeMap<Cell, usize>>,
-}
+/// The counters that earlier entries of the same request have written.
+type Latest = std::collections::BTreeMap<Cell, Written>;
 
-impl Latest {
-    const MAPPED_FROM: usize = 16;
-
-    fn new(entries: usize) -> Self {
-        Self { seen: (entries >= Self::MAPPED_FROM).then(Default::default) }
-    }
-
-    fn find(&mut self, cell: &Cell, same: impl Fn(usize) -> bool, at: usize) -> Option<usize> {
-        match &mut self.seen {
-            Some(seen) => seen.insert(cell.clone(), at),
-            None => (0..at).rev().find(|from| same(*from)),
-        }
-    }
+#[derive(Clone, Copy)]
+struct Written {
+    value: i64,
+    /// Where in the request's writes.
+    written_at: usize,
 }

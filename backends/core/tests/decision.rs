@@ -256,3 +256,16 @@ fn the_servers_own_release_takes_the_lock_back() {
     assert_eq!(release(7), (false, true));
     assert_eq!(release(1), (true, false));
 }
+
+#[test]
+fn an_answer_is_never_taken_from_another_request_that_reuses_the_id_beside() {
+    let mut account = Account0::default();
+    let first = Draft { idempotency_ttl_s: Some(1), ..with_ids(&["i", "j"], sets(vec![set("k", "1")])) };
+    account.answer(first);
+    // A sweep by a clock that was ahead took only `i`; by the clock that is right both are live.
+    account.rows.insert(Cell::new(&self::account(), Kind::Idempotency, "i"), None);
+    let second = with_ids(&["i"], Draft { atomic: vec![add("c", 77)], ..Default::default() });
+    account.answer(second);
+    let retry = with_ids(&["j"], sets(vec![set("k", "1")]));
+    assert_eq!(duplicate(account.decide(retry, NOW_MS)), (None, false));
+}

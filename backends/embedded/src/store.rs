@@ -9,7 +9,8 @@ use crate::verify::{self, Opened};
 use crate::writer::{Checkpointer, Job, Progress, WriterThread};
 use bytes::Bytes;
 use dragon_contract::{
-    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, Wakeups,
+    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, LOAD_BYTES_MAX, Loaded, Result,
+    Wakeups,
 };
 use dragon_core::UnixMs;
 use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
@@ -261,7 +262,17 @@ impl Backend for EmbeddedStore {
 
     async fn load(&self, cells: &[Cell]) -> Result<Loaded> {
         let rows = self.0.read(&self.0.reading, |reader| {
-            cells.iter().map(|cell| reader.row(cell)).collect::<Result<Vec<Option<Bytes>>>>()
+            let mut rows: Vec<Option<Bytes>> = Vec::with_capacity(cells.len());
+            let mut bytes = 0;
+            for cell in cells {
+                if bytes > LOAD_BYTES_MAX {
+                    break;
+                }
+                let row = reader.row(cell)?;
+                bytes += row.as_ref().map_or(0, Bytes::len);
+                rows.push(row);
+            }
+            Ok(rows)
         })?;
         Ok(Loaded { now_ms: self.0.now_ms(), rows })
     }

@@ -11,12 +11,12 @@ pub use metrics::LaneMetrics;
 
 use dragon_contract::{Backend, BackendError, Result, RowsRead};
 use dragon_core::batch::Entry;
-use dragon_core::cell::Cell;
+use dragon_core::cell::{Account, Cell};
 use dragon_core::decide::{Turn, decide};
 use dragon_core::request::Request;
+use dragon_core::verdict::{Rejection, Verdict};
 use lane::Lane;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -102,6 +102,12 @@ impl Lanes {
         debug_assert!(request.is_read());
         let cells: Vec<Cell> = request.footprint().cloned().collect();
         let loaded = self.backend.load(&cells).await?;
+        if !loaded.is_whole(cells.len()) {
+            let bytes_max = request.answer_bytes_max();
+            let verdict = Verdict::Rejected(Rejection::AnswerTooLarge { bytes_max });
+            let outcome = Outcome { now_ms: loaded.now_ms, verdict };
+            return Ok(Delivery::new(outcome, request, std::sync::Weak::new()));
+        }
         let mut rows = RowsRead(cells.into_iter().zip(loaded.rows).collect());
         let decision = decide(&request, Turn::First, &mut rows, loaded.now_ms)?;
         if decision.writes.is_empty() {
@@ -113,12 +119,18 @@ impl Lanes {
     }
 
     fn lane_of(&self, request: &Request) -> &Arc<Lane> {
-        // The same lane on every frontend: the hash has no random seed.
-        let mut hasher = DefaultHasher::new();
-        request.account().as_str().hash(&mut hasher);
-        let at = hasher.finish() % self.lanes.0.len() as u64;
-        &self.lanes.0[at as usize]
+        &self.lanes.0[lane_of(request.account(), self.lanes.0.len())]
     }
+}
+
+/// The lane of an account: the same on every frontend and in every version, so the hash is a fixed one
+/// (FNV-1a, 64 bits).
+fn lane_of(account: &Account, lanes: usize) -> usize {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);
+    let hash = account.as_str().bytes().fold(OFFSET, step);
+    (hash % lanes as u64) as usize
 }
 
 /// Waits for the outcome of a submission.
@@ -128,4 +140,17 @@ impl Lanes {
 pub async fn received(receiver: oneshot::Receiver<Reply>) -> Reply {
     let stopped = |_| Err(BackendError::Unavailable("the server is stopping".into()));
     receiver.await.unwrap_or_else(stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_keeps_its_lane() {
+        // Published values of FNV-1a: "a" and "foobar".
+        for (name, hash) in [("a", 0xaf63_dc4c_8601_ec8c_u64), ("foobar", 0x8594_4171_f739_67e8)] {
+            assert_eq!(lane_of(&Account::new(name).unwrap(), 1 << 32), (hash & 0xffff_ffff) as usize);
+        }
+    }
 }

@@ -95,6 +95,20 @@ async fn what_cannot_be_opened_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_owns_the_schema_suffices() {
+    let server = support::Server::start();
+    let mut connection = PgConnection::connect(&server.url()).await.expect("a connection");
+    const PREPARE: &str = "REVOKE CREATE ON DATABASE postgres FROM public; \
+        CREATE ROLE app LOGIN; CREATE SCHEMA mine AUTHORIZATION app";
+    sqlx::raw_sql(PREPARE).execute(&mut connection).await.expect("prepared");
+    let url = server.url().replacen("postgres@", "app@", 1);
+    let store = PostgresStore::connect(&url, "mine").await.expect("the store opens");
+    assert_eq!(add_one(&store).await.expect("it counts"), 1);
+    let refused = PostgresStore::connect(&url, "other").await;
+    assert!(matches!(refused, Err(ConnectError::Database(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_closed_store_takes_nothing() {
     let store = open(&support::fresh_schema()).await;
     let last = store.commit(support::requests::increment());

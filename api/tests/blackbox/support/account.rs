@@ -34,10 +34,10 @@ impl Account {
 
     /// Another account of the same server.
     pub fn other(&self) -> Self {
-        Self { name: new_name(), ..self.clone() }
+        self.named(new_name())
     }
 
-    /// The account of that name of the same server.
+    /// The account of this name on the same server.
     pub fn named(&self, name: impl Into<String>) -> Self {
         Self { name: name.into(), ..self.clone() }
     }
@@ -88,10 +88,8 @@ impl Account {
     }
 
     /// Takes a lock that is free, and gives the handle.
-    #[track_caller]
-    pub fn lock(&self, lock: &str, dur_s: u64) -> impl Future<Output = u64> {
-        let body = json!({"LockID": lock, "LockDur": dur_s}).to_string();
-        async move { self.db(body).await.number("Lock") }
+    pub async fn lock(&self, lock: &str, dur_s: u64) -> u64 {
+        self.db(json!({"LockID": lock, "LockDur": dur_s}).to_string()).await.number("Lock")
     }
 
     /// Gives a lock back.

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_cloud-dragon");
 const LOG_LINES_SHOWN: usize = 60;
 
 type Log = Arc<Mutex<Vec<String>>>;
@@ -136,7 +135,8 @@ pub fn shared_server() -> Arc<Server> {
 
 /// The program with nothing set by the surroundings.
 fn program() -> Command {
-    let mut command = Command::new(PROGRAM);
+    let given = std::env::var_os("DRAGON_TEST_PROGRAM");
+    let mut command = Command::new(given.unwrap_or_else(|| env!("CARGO_BIN_EXE_cloud-dragon").into()));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DRAGON_")) {
         command.env_remove(name);
     }

@@ -4,6 +4,7 @@ use super::client::{Client, ask, batch, cell, in_time, number};
 use crate::Backend;
 use dragon_core::cell::{Cell, Kind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -79,6 +80,33 @@ pub async fn changed_wakes_all(store: Arc<dyn Backend>) {
         assert!(!unchanged.is_finished(), "nobody wrote the other row");
         unchanged.abort();
     }
+}
+
+/// Waking for nothing is allowed, but not all the time: two who wait for the same quiet row sleep.
+pub async fn changed_sleeps(store: Arc<dyn Backend>) {
+    const WAKES_MAX: usize = 100;
+    let name = "changed-sleeps";
+    let client = Client::new(store);
+    let row = cell(name, Kind::Value, "k");
+    let wakes = Arc::new(AtomicUsize::new(0));
+    let wait = || {
+        let (client, row, wakes) = (client.clone(), row.clone(), Arc::clone(&wakes));
+        tokio::spawn(async move {
+            loop {
+                client.store.changed(&row, 0).await.expect("the row can be watched");
+                wakes.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    let waiting = [wait(), wait()];
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        client.apply(ask(name).set("another", "1")).await;
+    }
+    waiting.iter().for_each(JoinHandle::abort);
+    let wakes = wakes.load(Ordering::Relaxed);
+    assert!(wakes < WAKES_MAX, "{wakes} wake-ups for nothing");
 }
 
 /// Arming and writing race, in every interleaving that chance gives.

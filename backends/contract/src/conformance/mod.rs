@@ -18,7 +18,7 @@ mod values;
 
 pub use changes::{
     changed_already, changed_by_writes, changed_can_be_dropped, changed_follows_to_the_end,
-    changed_misses_nothing, changed_wakes_all,
+    changed_misses_nothing, changed_sleeps, changed_wakes_all,
 };
 pub use concurrency::{load_is_one_moment, many_writers_one_counter, one_creator, random_load_replays};
 pub use idempotency::{id_expiry, kept_answers, large_answers_are_not_kept, many_ids_one_answer};
@@ -47,7 +47,7 @@ macro_rules! conformance_suite {
         $crate::conformance_suite! { @each $open:
             a_dropped_commit_happens accounts_by_pages atomicity bytes_as_sent changed_already
             changed_by_writes changed_can_be_dropped changed_follows_to_the_end changed_misses_nothing
-            changed_wakes_all counters id_expiry kept_answers large_answers_are_not_kept large_requests
+            changed_sleeps changed_wakes_all counters id_expiry kept_answers large_answers_are_not_kept large_requests
             large_values load_is_one_moment lock_contention lock_expiry lock_extension
             lock_grant_and_release lock_pass lock_queue many_ids_one_answer many_keys
             many_writers_one_counter one_creator order_of_pipelined_commits order_within_a_batch
