@@ -1,6 +1,7 @@
 //! Request bodies: bounded in size and time, then read from bytes straight into a type.
 
 use crate::error::{ApiError, Code, MEDIA_TYPE_MESSAGE};
+use crate::wire::object::FromObject;
 use bytes::{Bytes, BytesMut};
 use dragon_core::limits::Limits;
 use futures_util::StreamExt as _;
@@ -127,14 +128,15 @@ async fn read_body(
 
 /// Reads JSON. Only when that fails it is read again with a look at the path, to name the field.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    let read = serde_json::from_slice::<FromObject<T>>(bytes);
+    read.map(|FromObject(value)| value).map_err(|error| {
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let named = serde_path_to_error::deserialize::<_, T>(&mut deserializer);
-        let message = match named {
-            Err(error) if error.path().iter().next().is_some() => error.to_string(),
-            _ => format!("the request: {error}"),
+        let path = match serde_path_to_error::deserialize::<_, FromObject<T>>(&mut deserializer) {
+            Err(error) => error.path().to_string(),
+            Ok(_) => String::new(),
         };
-        ApiError::new(Code::InvalidRequest, message)
+        let field = if matches!(path.as_str(), "" | "." | "?") { "the request" } else { &path };
+        ApiError::new(Code::InvalidRequest, format!("{field}: {error}"))
     })
 }
 
@@ -158,11 +160,12 @@ mod tests {
             (r#"{"KVGet":[{"Key":"a","Kye":1}]}"#, "Kye"),
             (r#"{"LockID":"a","LockID":"b"}"#, "LockID"),
             (r#"{"KVGet":[{"Key":"\ud800"}]}"#, "KVGet[0].Key"),
+            (r#"{"KVGet":[["k"]]}"#, "KVGet[0]"),
         ] {
             let problem = problem(json);
             assert!(problem.contains(field), "{json}: {problem}");
         }
-        for broken in ["", "{", "[]", "{} x", "\"\"", "\u{1}", &"[".repeat(100_000)] {
+        for broken in ["", "{", "[]", "[null,null]", "{} x", "\"\"", "\u{1}", &"[".repeat(100_000)] {
             assert!(problem(broken).starts_with("the request: "), "{}", problem(broken));
         }
     }

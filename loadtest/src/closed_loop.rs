@@ -2,6 +2,7 @@
 //! warm-up, then the time that counts.
 
 use crate::client::{Answer, Connection};
+use crate::crowd;
 use crate::latency::{Percentiles, nanoseconds};
 use crate::server::Server;
 use crate::usage;
@@ -100,8 +101,8 @@ pub async fn run<E: Exchange>(
     let latencies = RefCell::new(Vec::with_capacity(1 << 16));
     let shared = Rc::new(Shared { phase: Cell::new(Phase::WarmUp), units: Cell::new(0), latencies });
     let mut tasks = JoinSet::new();
-    for exchange in exchanges {
-        let connection = Connection::open(server.address).await?;
+    let connections = crowd::connect(server, exchanges.len()).await?;
+    for (connection, exchange) in connections.into_iter().zip(exchanges) {
         tasks.spawn_local(drive(connection, exchange, Rc::clone(&shared)));
     }
     sleep_while_well(&mut tasks, timing.warm_up).await?;

@@ -1,11 +1,15 @@
 //! Many connections at once.
 
 use crate::client::Connection;
+use crate::http::Request;
 use crate::server::Server;
 use anyhow::{Result, ensure};
 
 /// Files that this process opens besides the crowd's connections.
 const OTHER_FILES: u64 = 200;
+/// Far fewer than a server lets wait to be accepted: past that the kernel drops attempts, and each one
+/// dropped is tried again only after a second.
+const CONNECT_TOGETHER: usize = 50;
 
 /// Opens so many connections.
 ///
@@ -16,8 +20,14 @@ pub async fn connect(server: &Server, connections: usize) -> Result<Vec<Connecti
     let files = rlimit::increase_nofile_limit(wanted)?;
     ensure!(files >= wanted, "{wanted} files have to be open at once and {files} may (see ulimit -n)");
     let mut crowd = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        crowd.push(Connection::open(server.address).await?);
+    let any = Request::get(server.address, "/health/live");
+    while crowd.len() < connections {
+        for _ in 0..CONNECT_TOGETHER.min(connections - crowd.len()) {
+            crowd.push(Connection::open(server.address).await?);
+        }
+        // Connections are accepted in turn: when this one is answered, whatever the
+        // answer, those before it are accepted.
+        Connection::open(server.address).await?.exchange(&any).await?;
     }
     Ok(crowd)
 }

@@ -129,6 +129,22 @@ pub async fn until_queued(address: SocketAddr, account: &str, waiters: usize, li
     }
 }
 
+/// A server for tests that gives every connection the same answer.
+#[cfg(test)]
+pub async fn canned(body: &'static str) -> SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

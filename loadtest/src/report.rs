@@ -175,31 +175,36 @@ impl Report {
         let Some(first) = self.lock_pairs.first() else { return };
         let of =
             |figure: fn(&LockPairs) -> f64| median(self.lock_pairs.iter().map(figure).collect::<Vec<_>>());
-        let batches: Vec<f64> = self.lock_pairs.iter().filter_map(|round| round.batches_per_s).collect();
-        let cpu: Vec<f64> = self.lock_pairs.iter().filter_map(|round| round.server_cpu_us).collect();
-        let some = |figures: Vec<f64>| (!figures.is_empty()).then(|| median(figures));
+        let some = |figure: fn(&LockPairs) -> Option<f64>| {
+            let figures: Vec<f64> = self.lock_pairs.iter().filter_map(figure).collect();
+            (!figures.is_empty()).then(|| median(figures))
+        };
+        let whole = |figure: Option<f64>| figure.map_or("–".into(), |figure| format!("{figure:.0}"));
+        let ratio = |figure: Option<f64>| figure.map_or("–".into(), |figure| format!("{figure:.2}"));
         let _ = writeln!(
             text,
             "\n## {} contenders on one lock\n\n\
-             | pairs/s | batches/s meanwhile | machine's syncs/s, idle | pairs/batches | pairs/syncs | p50 ms \
-             | p99 ms | max ms | server CPU µs a pair | client cores | grants, least–most |\n\
-             |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+             | pairs/s | batches/s meanwhile | of them synced | machine's syncs/s, idle | pairs/server's syncs \
+             | pairs/machine's syncs | p50 ms | p99 ms | max ms | server CPU µs a pair | client cores \
+             | grants, least–most |\n\
+             |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
             first.contenders
         );
-        let per_batch =
-            self.lock_pairs.iter().filter_map(|round| Some(round.pairs_per_s / round.batches_per_s?));
         let _ = writeln!(
             text,
-            "| {:.0} | {} | {:.0} | {} | {:.2} | {} | {} | {} | {} | {:.2} | {}–{} |",
+            "| {:.0} | {} | {} | {:.0} | {} | {:.2} | {} | {} | {} | {} | {:.2} | {}–{} |",
             of(|round| round.pairs_per_s),
-            some(batches).map_or("–".into(), |batches| format!("{batches:.0}")),
-            of(|round| round.syncs_per_s),
-            some(per_batch.collect()).map_or("–".into(), |ratio| format!("{ratio:.2}")),
-            of(|round| round.pairs_per_s / round.syncs_per_s),
+            whole(some(|round| round.batches_per_s)),
+            whole(some(|round| round.server_syncs_per_s)),
+            of(|round| round.machine_syncs_per_s),
+            ratio(some(|round| Some(
+                round.pairs_per_s / round.server_syncs_per_s.filter(|syncs| *syncs > 0.0)?
+            ))),
+            of(|round| round.pairs_per_s / round.machine_syncs_per_s),
             precise(of(|round| round.latency.p50_us) / 1e3),
             precise(of(|round| round.latency.p99_us) / 1e3),
             precise(of(|round| round.latency.max_us) / 1e3),
-            or_dash(some(cpu)),
+            or_dash(some(|round| round.server_cpu_us)),
             of(|round| round.client_cores),
             self.lock_pairs.iter().map(|round| round.grants_min).min().unwrap_or_default(),
             self.lock_pairs.iter().map(|round| round.grants_max).max().unwrap_or_default(),
@@ -225,6 +230,11 @@ impl Report {
                 idle.waiting_kib as f64 / 1024.0,
             );
         }
+        *text += if self.idle.iter().all(|idle| idle.new_server) {
+            "\nEach row on a new server.\n"
+        } else {
+            "\nThe server had worked before, and what a process used once it keeps: it may be more.\n"
+        };
     }
 
     fn write_lock_crowd(&self, text: &mut String) {

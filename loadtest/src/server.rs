@@ -62,6 +62,12 @@ impl Server {
         Ok(Self { address, pid, child: None, _folder: None })
     }
 
+    /// Whether it was started here.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.child.is_some()
+    }
+
     fn spawn<A: AsRef<OsStr>>(program: &Path, arguments: &[A], folder: Option<TempDir>) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -1,5 +1,6 @@
 //! `POST /db/{account}`.
 
+use super::object::objects;
 use super::scalar::{Handle, RawJson, present};
 use dragon_core::request::{AtomicDraft, Draft, SetDraft};
 use poem_openapi::Object;
@@ -41,13 +42,14 @@ pub struct DbRequest {
     #[oai(validator(max_length = 256))]
     pub lock_owner: Option<String>,
     /// Changes of counters, in this order.
+    #[serde(default, deserialize_with = "objects")]
     pub atomic: Option<Vec<AtomicOperation>>,
     /// Changes of values. No key may be given twice.
-    #[serde(rename = "KVSet")]
+    #[serde(rename = "KVSet", default, deserialize_with = "objects")]
     #[oai(rename = "KVSet")]
     pub kv_set: Option<Vec<SetOperation>>,
     /// Values to read, as they were before this request.
-    #[serde(rename = "KVGet")]
+    #[serde(rename = "KVGet", default, deserialize_with = "objects")]
     #[oai(rename = "KVGet")]
     pub kv_get: Option<Vec<GetOperation>>,
 }

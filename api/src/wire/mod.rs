@@ -4,5 +4,6 @@
 
 pub mod db;
 pub mod list;
+pub mod object;
 pub mod scalar;
 pub mod watch;

@@ -4,7 +4,7 @@ use crate::support::{Account, Connection, Server, eventually, request_bytes};
 use serde_json::json;
 
 /// Long enough to look around in, however slow the machine is.
-const DRAIN_DELAY: (&str, &str) = ("DRAGON_DRAIN_DELAY", "5");
+const DRAIN_DELAY: (&str, &str) = ("DRAGON_DRAIN_DELAY", "10");
 
 async fn until_not_ready(server: &Server) {
     let mut connection = Connection::open(server.address()).await;

@@ -171,6 +171,24 @@ async fn what_is_no_json_object_is_refused() {
 }
 
 #[tokio::test]
+async fn an_array_is_no_object_even_with_the_fields_in_order() {
+    let account = shared_account();
+    for (body, field) in [
+        (r#"{"KVGet":[["k"]]}"#, "KVGet"),
+        (r#"{"KVSet":[["k",1,null,null,null]]}"#, "KVSet"),
+        (r#"{"Atomic":[["n",1,null,null,null]]}"#, "Atomic"),
+        (r#"[null,null,null,null,null,null,null,null,null,null,[{"Key":"k"}]]"#, ""),
+    ] {
+        let answer = account.db(body).await;
+        assert_eq!(answer.status, 400, "{body}: {}", answer.text());
+        answer.invalid(field);
+    }
+    account.watch(r#"["k",1,0]"#).await.invalid("");
+    account.list("[null,null,null,null]").await.invalid("");
+    assert_eq!(account.next_revision().await, 1);
+}
+
+#[tokio::test]
 async fn the_longest_key_has_512_bytes() {
     let account = shared_account();
     let longest = "é".repeat(256);

@@ -124,7 +124,7 @@ async fn a_refused_request_does_not_use_up_its_id() {
 }
 
 #[tokio::test]
-async fn an_id_is_forgotten_after_its_time_and_stays_so() {
+async fn an_id_is_forgotten_after_its_time_and_not_before() {
     let account = shared_account();
     let begun = std::time::Instant::now();
     let body = r#"{"IdempotencyIDs":["id"],"IdempotencyTTL":1,"Atomic":[{"Key":"n","Add":1}]}"#;

@@ -76,7 +76,7 @@ impl TracedServer {
         // The server is the one child of strace; with it strace ends and has written all.
         let children = format!("/proc/{0}/task/{0}/children", self.strace.id());
         let server = std::fs::read_to_string(children).unwrap();
-        let killed = Command::new("kill").arg("-9").arg(server.trim()).status().unwrap();
+        let killed = Command::new("sh").arg("-c").arg(format!("kill -9 {server}")).status().unwrap();
         assert!(killed.success());
         self.strace.wait().unwrap();
         read_trace(self.folder.path())

@@ -90,3 +90,32 @@ pub async fn verify(address: SocketAddr, account: &str, done: &[CounterExchange]
     ensure!(revision == added, "{added} additions raised a new account's revision to {revision}");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::canned;
+
+    /// A connection that was answered these sums.
+    fn answered(address: SocketAddr, sums: &[u64]) -> Result<CounterExchange> {
+        let mut exchange = CounterExchange::new(address, "a");
+        for sum in sums {
+            let body = format!(r#"{{"Atomic":[{{"Key":"{COUNTER}","Value":{sum}}}],"Version":{sum}}}"#);
+            exchange.check(&Answer { status: 200, body: body.as_bytes() })?;
+        }
+        Ok(exchange)
+    }
+
+    #[tokio::test]
+    async fn lost_additions_are_seen() {
+        let address = canned(r#"{"Atomic":[{"Key":"key-000000","Value":4}]}"#).await;
+        let verified = async |one: &[u64], other: &[u64]| {
+            let done = [answered(address, one).unwrap(), answered(address, other).unwrap()];
+            verify(address, "a", &done).await
+        };
+        verified(&[1, 4], &[2, 3]).await.unwrap();
+        assert!(verified(&[1, 4], &[2, 4]).await.is_err(), "a sum came twice");
+        assert!(verified(&[1, 4], &[2, 3, 5]).await.is_err(), "the last addition is lost");
+        assert!(answered(address, &[2, 2]).is_err(), "a sum did not rise");
+    }
+}

@@ -50,6 +50,8 @@ impl Wait {
 pub struct Idle {
     /// What they waited for.
     pub wait: Wait,
+    /// Whether the server had done nothing before; else memory that it kept may hide some.
+    pub new_server: bool,
     /// How many waited.
     pub waiters: usize,
     /// The server's memory before any of them came.
@@ -120,6 +122,7 @@ pub async fn run(server: &Server, wait: Wait, waiters: usize) -> Result<Option<I
     let waiting = server.rss_kib()?;
     Ok(before.zip(connected).zip(waiting).map(|((before_kib, connected_kib), waiting_kib)| Idle {
         wait,
+        new_server: server.is_own(),
         waiters,
         before_kib,
         connected_kib,

@@ -167,6 +167,7 @@ pub async fn verify(address: SocketAddr, account: &str, done: &[KvExchange]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::canned;
 
     #[test]
     fn writes_change_in_place() {
@@ -180,5 +181,30 @@ mod tests {
         assert_eq!(std::str::from_utf8(body).unwrap(), expected);
         assert_eq!(format!("\"{}\"", value(17, 2)).len(), 64);
         assert!(expected.contains(&value(17, 2)));
+    }
+
+    #[tokio::test]
+    async fn lost_writes_are_seen() {
+        let text = "000001-000000000001-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+        let body = format!(r#"{{"KV":[{{"Key":"key-000000","Version":2,"Value":"{text}"}}]}}"#);
+        let address = canned(body.leak()).await;
+        let verified = async |versions: [&[u64]; 2]| {
+            let mut done = Vec::new();
+            for (connection, versions) in versions.iter().enumerate() {
+                let mut exchange = KvExchange::new(address, "a", connection, 1);
+                for version in *versions {
+                    exchange.request();
+                    let body = format!(r#"{{"Version":{version}}}"#);
+                    exchange.check(&Answer { status: 200, body: body.as_bytes() })?;
+                }
+                done.push(exchange);
+            }
+            verify(address, "a", &done).await
+        };
+        verified([&[1], &[2]]).await.unwrap();
+        assert!(verified([&[2], &[1]]).await.is_err(), "the other write is there");
+        assert!(verified([&[1], &[2, 3]]).await.is_err(), "the last write is lost");
+        assert!(verified([&[], &[2]]).await.is_err(), "a revision is skipped");
+        assert!(verified([&[], &[2, 2]]).await.is_err(), "a version did not rise");
     }
 }

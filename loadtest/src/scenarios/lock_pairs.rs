@@ -22,6 +22,10 @@ const LOCK: &str = "contended";
 const HANDLE_BYTES: usize = 20;
 const SYNC_TIME: Duration = Duration::from_millis(500);
 
+/// The server's counts of batches, and of syncs.
+const BATCHES: &str = "dragon_commit_seconds_count";
+const SYNCS: &str = "dragon_sync_seconds_count";
+
 /// What was measured, in one round.
 #[derive(Debug, Serialize)]
 pub struct LockPairs {
@@ -29,10 +33,13 @@ pub struct LockPairs {
     pub contenders: usize,
     /// Pairs of lock and unlock a second.
     pub pairs_per_s: f64,
-    /// Batches that the server made durable a second meanwhile, as it counts them itself.
+    /// Batches that the server committed a second meanwhile, as it counts them itself. Some write
+    /// nothing: a request that finds the lock held.
     pub batches_per_s: Option<f64>,
+    /// Batches of them that it wrote and synced.
+    pub server_syncs_per_s: Option<f64>,
     /// Writes of 4 KiB that this machine syncs a second, idle, before and after.
-    pub syncs_per_s: f64,
+    pub machine_syncs_per_s: f64,
     /// CPU time of the server a pair.
     pub server_cpu_us: Option<f64>,
     /// How much of a core the client used.
@@ -153,11 +160,12 @@ pub async fn run(server: &Server, contenders: usize, timing: Timing, folder: &Pa
     let syncs_before = syncs_per_s(folder, SYNC_TIME)?;
     let holder = Rc::new(Holder::default());
     let exchanges = (0..contenders).map(|_| Contender::new(address, &account, &holder)).collect();
-    let batches_before = metric(address, BATCHES).await?;
+    let before = [metric(address, BATCHES).await?, metric(address, SYNCS).await?];
     let begun = std::time::Instant::now();
     let (measured, done) = closed_loop::run(server, exchanges, timing).await?;
     let all_s = begun.elapsed().as_secs_f64();
-    let batches_after = metric(address, BATCHES).await?;
+    let after = [metric(address, BATCHES).await?, metric(address, SYNCS).await?];
+    let rate = |at: usize| after[at].zip(before[at]).map(|(after, before)| (after - before) / all_s);
     let syncs_after = syncs_per_s(folder, SYNC_TIME)?;
     if let Some(lock) = held_locks(address, &account).await?.first() {
         bail!("{} is held, though everyone has released it", lock.id);
@@ -168,8 +176,9 @@ pub async fn run(server: &Server, contenders: usize, timing: Timing, folder: &Pa
     Ok(LockPairs {
         contenders,
         pairs_per_s: pairs as f64 / wall_s,
-        batches_per_s: batches_after.zip(batches_before).map(|(after, before)| (after - before) / all_s),
-        syncs_per_s: f64::midpoint(syncs_before, syncs_after),
+        batches_per_s: rate(0),
+        server_syncs_per_s: rate(1),
+        machine_syncs_per_s: f64::midpoint(syncs_before, syncs_after),
         server_cpu_us: measured.server_cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / pairs.max(1) as f64),
         client_cores: measured.client_cpu.as_secs_f64() / wall_s,
         latency: measured.latency,
@@ -177,9 +186,6 @@ pub async fn run(server: &Server, contenders: usize, timing: Timing, folder: &Pa
         grants_max: grants().max().unwrap_or_default(),
     })
 }
-
-/// The server's count of batches that it made durable.
-const BATCHES: &str = "dragon_commit_seconds_count";
 
 #[cfg(test)]
 mod tests {

@@ -148,4 +148,17 @@ impl Pending {
     pub fn hang_up(self) {
         drop(self);
     }
+
+    /// Hangs up, unless an answer has begun to arrive by this very moment.
+    pub async fn hang_up_unless_answered(self) -> Option<Answer> {
+        let Connection { stream, received } = self.0;
+        let stream = stream.into_std().unwrap();
+        match stream.peek(&mut [0]) {
+            Ok(1..) => {
+                let stream = TcpStream::from_std(stream).unwrap();
+                Some(Connection { stream, received }.receive().await)
+            }
+            _ => None,
+        }
+    }
 }
