@@ -3,6 +3,7 @@
 //! limit on request heads, and a look at how many are open.
 
 use crate::metrics::Metrics;
+use crate::shared_stream::SharedStream;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -10,7 +11,6 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint as _, Request, Response};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,9 +69,16 @@ impl Connections {
         }
         let local = LocalAddr(stream.local_addr().unwrap_or(remote).into());
         let remote = RemoteAddr(remote.into());
+        let stream = SharedStream(&stream);
         let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
             let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
-            async { Ok::<_, Infallible>(hyper::Response::from(self.endpoint.get_response(request).await)) }
+            async move {
+                tokio::select! {
+                    biased;
+                    response = self.endpoint.get_response(request) => Ok(hyper::Response::from(response)),
+                    () = stream.hung_up() => Err(HungUp),
+                }
+            }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
@@ -88,6 +95,11 @@ impl Connections {
         }
     }
 }
+
+/// The client has closed the connection while its request waited.
+#[derive(Debug, thiserror::Error)]
+#[error("the client hung up")]
+struct HungUp;
 
 /// Counts an open connection.
 struct Open<'a>(&'a Metrics);

@@ -11,6 +11,7 @@ mod metrics;
 mod routes;
 pub mod serve;
 mod service;
+mod shared_stream;
 mod wire;
 
 pub use routes::document;

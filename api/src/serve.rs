@@ -14,12 +14,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Open files that 10,000 waiting clients and the store need, with room to spare.
 const FILES_WANTED: u64 = 16_384;
+/// Connections that may wait to be accepted (the kernel's own limit, `somaxconn`, may be lower).
+const NEW_CONNECTIONS_MAX: u32 = 4_096;
 /// How often expired rows are deleted, and how many at a time.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_ROWS: usize = 1_000;
@@ -53,7 +55,7 @@ pub fn run(settings: &Settings) -> Result<(), ServeError> {
 async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let listen_failed = |error| ServeError::Listen(settings.listen, error);
     // The address comes first: a second server on it must not touch a store.
-    let listener = TcpListener::bind(settings.listen).await.map_err(listen_failed)?;
+    let listener = listen(settings.listen).map_err(listen_failed)?;
     let address = listener.local_addr().map_err(listen_failed)?;
     let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let metrics = Arc::new(Metrics::new());
@@ -95,6 +97,16 @@ async fn serve(settings: &Settings) -> Result<(), ServeError> {
     backend.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listens with room for a crowd that comes at once: where the queue of new connections is full, the
+/// kernel drops them, and each tries again only after a second.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As with any server: connections of an earlier run that still fade away are no obstacle.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(NEW_CONNECTIONS_MAX)
 }
 
 async fn signalled((terminate, interrupt): &mut (Signal, Signal)) {

@@ -1,6 +1,6 @@
 //! Clients that hang up: waiting, at the grant, and after it.
 
-use crate::support::{Account, eventually, shared_account};
+use crate::support::{Account, Connection, eventually, request_bytes, shared_account};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -25,6 +25,21 @@ async fn who_hangs_up_leaves_the_queue_and_never_gets_the_lock() {
     account.unlock("l", second).await;
     assert_eq!(last.answer().await.number("Lock"), second + 2);
     assert_eq!(account.count("n", 0).await, 0);
+}
+
+#[tokio::test]
+async fn who_hangs_up_with_more_requests_sent_ahead_leaves_the_queue_too() {
+    let account = shared_account();
+    let handle = account.lock("l", 300).await;
+    let mut connection = Connection::open(account.address).await;
+    let mut bytes = request_bytes(&account.path("db"), WAIT.as_bytes());
+    bytes.extend(request_bytes(&account.path("db"), br#"{"KVGet":[{"Key":"k"}]}"#));
+    connection.send(&bytes).await.unwrap();
+    account.until_waiting("l", 1).await;
+    drop(connection);
+    account.until_waiting("l", 0).await;
+    account.unlock("l", handle).await;
+    assert_eq!(account.lock("l", 300).await, handle + 2);
 }
 
 #[tokio::test]

@@ -1,0 +1,94 @@
+//! A connection that hyper reads and writes while someone else watches it for the client's going. hyper
+//! notices that by reading on while it waits for an answer, but it does not read on when it already
+//! holds a further request that the client sent ahead.
+
+use socket2::SockRef;
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Requests that take less are not watched: hardly any take more but those that wait.
+const UNWATCHED: Duration = Duration::from_millis(100);
+/// How often to look again while bytes that nobody reads hide the end behind them.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A borrowed connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SharedStream<'a>(pub(crate) &'a TcpStream);
+
+impl SharedStream<'_> {
+    /// Waits until the client has closed the connection, or its sending half. Takes no bytes.
+    pub(crate) async fn hung_up(self) {
+        tokio::time::sleep(UNWATCHED).await;
+        let mut byte = [0];
+        while let Ok(1..) = self.0.peek(&mut byte).await {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+impl AsyncRead for SharedStream<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(context))?;
+            match self.0.try_read(buffer.initialize_unfilled()) {
+                Ok(bytes) => {
+                    buffer.advance(bytes);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl SharedStream<'_> {
+    fn poll_send(
+        self,
+        context: &mut Context<'_>,
+        send: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(context))?;
+            match send(self.0) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for SharedStream<'_> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(context, |stream| stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send(context, |stream| stream.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // TCP has nothing to flush.
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(self.0).shutdown(Shutdown::Write))
+    }
+}
