@@ -276,8 +276,8 @@ impl From<Rejection> for ApiError {
 }
 
 /// Gives an error that the framework raised the product's form.
-pub(crate) fn from_framework(error: &poem::Error, path: &str) -> ApiError {
-    let is_data = ["/db/", "/watch/", "/list/"].iter().any(|prefix| path.starts_with(prefix));
+pub(crate) fn from_framework(error: &poem::Error, route: &str) -> ApiError {
+    let is_data = matches!(route, "/db" | "/watch" | "/list");
     match error.status() {
         StatusCode::NOT_FOUND => ApiError::new(Code::NotFound, "There is no such path; see /docs."),
         StatusCode::METHOD_NOT_ALLOWED => {

@@ -316,8 +316,7 @@ impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let begun = Instant::now();
-        let path = request.uri().path().to_owned();
-        let route = route_of(&path);
+        let route = route_of(request.uri().path());
         let request_id = self.request_ids.of(&request);
         let method = request.method().clone();
         let result = match self.guard.check(request.headers()) {
@@ -328,7 +327,7 @@ impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
             Ok(response) => response,
             Err(error) => match error.downcast_ref::<ApiError>() {
                 Some(error) => error.response(),
-                None => from_framework(&error, &path).response(),
+                None => from_framework(&error, route).response(),
             },
         };
         let code = response.status().as_u16();

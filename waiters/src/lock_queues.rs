@@ -65,6 +65,12 @@ pub(crate) struct Queue {
     pub(crate) granted: Option<Sight>,
 }
 
+impl Queue {
+    pub(crate) fn is_first(&self, number: u64) -> bool {
+        self.waiters.first_key_value().is_some_and(|(first, _)| *first == number)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct State {
     next_number: u64,
@@ -104,7 +110,7 @@ impl LockQueues {
     pub(crate) fn leave(&self, lock: &Cell, number: u64, granted: Option<Sight>) {
         let mut state = self.state.lock();
         let Some(queue) = state.queues.get_mut(lock) else { return };
-        let was_first = queue.waiters.first_key_value().is_some_and(|(first, _)| *first == number);
+        let was_first = queue.is_first(number);
         if queue.waiters.remove(&number).is_some() {
             self.metrics.lock_waiters.dec();
         }

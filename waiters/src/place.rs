@@ -152,7 +152,7 @@ impl Place<'_> {
     fn look(&self, sight: &mut Sight, resting: bool) -> (bool, Option<oneshot::Receiver<Reply>>) {
         let mut state = self.around.queues.state.lock();
         let Some(queue) = state.queues.get_mut(&self.lock) else { return (false, None) };
-        let is_first = queue.waiters.first_key_value().is_some_and(|(first, _)| *first == self.number);
+        let is_first = queue.is_first(self.number);
         let granted = queue.granted.take_if(|_| is_first);
         if let Some(granted) = granted.filter(|granted| granted.blocked.stamp > sight.blocked.stamp) {
             *sight = granted;
@@ -184,9 +184,8 @@ impl Place<'_> {
     /// Whether the attempt that it makes now may take the lock.
     fn turn(&self) -> Turn {
         let state = self.around.queues.state.lock();
-        let queue = state.queues.get(&self.lock);
-        let first = queue.and_then(|queue| queue.waiters.first_key_value());
-        if first.is_some_and(|(first, _)| *first == self.number) { Turn::First } else { Turn::Queued }
+        let is_first = state.queues.get(&self.lock).is_some_and(|queue| queue.is_first(self.number));
+        if is_first { Turn::First } else { Turn::Queued }
     }
 }
 

@@ -169,6 +169,16 @@ pub trait Backend: Send + Sync + 'static {
     async fn close(&self) {}
 }
 
+/// The cell of a stored name.
+///
+/// # Errors
+/// [`BackendError::Corrupt`] when no cell has that name.
+pub fn stored_cell(name: impl Into<Bytes>) -> Result<Cell> {
+    let name = name.into();
+    let unnamed = || BackendError::Corrupt(format!("a stored name is no cell's: {}", name.escape_ascii()));
+    Cell::from_bytes(name.clone()).ok_or_else(unnamed)
+}
+
 /// Rows that were loaded up front, to decide on. A cell that was not loaded reads as absent, so
 /// the caller loads every cell of the requests' footprints.
 #[derive(Debug, Default)]

@@ -8,6 +8,6 @@ mod wakeups;
 
 pub use backend::{
     AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, LOAD_BYTES_MAX, Loaded, Result,
-    RowsRead,
+    RowsRead, stored_cell,
 };
 pub use wakeups::Wakeups;

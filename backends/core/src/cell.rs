@@ -117,6 +117,12 @@ impl Cell {
         text(&self.bytes[..usize::from(self.account_len)])
     }
 
+    /// The account it belongs to.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account(self.account_name().into()) // Both constructors have seen an account.
+    }
+
     /// The name space.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -144,6 +150,13 @@ pub fn prefix(account: &Account, kind: Kind, id_prefix: &str) -> Vec<u8> {
     bytes.extend_from_slice(&[0, kind as u8]);
     bytes.extend_from_slice(id_prefix.as_bytes());
     bytes
+}
+
+/// The bytes from which on no cell is this account's, nor of one before it: its name, then a byte above
+/// the NUL.
+#[must_use]
+pub fn past(account: &Account) -> Vec<u8> {
+    [account.0.as_bytes(), &[1]].concat()
 }
 
 /// Both constructors have seen UTF-8, so the fallback is never taken.

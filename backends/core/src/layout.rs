@@ -18,7 +18,8 @@ use crate::limits::EXPIRED_LOCK_KEPT_MS;
 use bytes::{BufMut, Bytes, BytesMut};
 
 const FORMAT: u8 = 1;
-const HEADER_BYTES: usize = 17;
+/// Bytes of the header that every row begins with; they tell its stamp.
+pub const HEADER_BYTES: usize = 17;
 /// Bytes of a request's fingerprint.
 pub const FINGERPRINT_BYTES: usize = 16;
 

@@ -8,6 +8,7 @@ pub mod batch;
 pub mod cell;
 pub mod decide;
 mod fingerprint;
+pub mod hash;
 pub mod json;
 pub mod layout;
 pub mod limits;

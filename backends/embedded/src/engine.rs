@@ -2,7 +2,7 @@
 //! ends with a CRC-32 over its name and its bytes, because SQLite has no checksum of its own for pages.
 
 use bytes::Bytes;
-use dragon_contract::{BackendError, Result};
+use dragon_contract::{BackendError, Result, stored_cell};
 use dragon_core::UnixMs;
 use dragon_core::cell::Cell;
 use dragon_core::layout;
@@ -187,7 +187,7 @@ impl Reader {
             .map_err(failed)?;
         let mut found = select.query([from]).map_err(failed)?;
         while let Some(row) = found.next().map_err(failed)? {
-            let cell = named(row.get(0).map_err(failed)?)?;
+            let cell = stored_cell(row.get::<_, Vec<u8>>(0).map_err(failed)?)?;
             let stored = checked(&cell, row.get(1).map_err(failed)?)?;
             if visit(cell, stored)?.is_break() {
                 break;
@@ -203,15 +203,11 @@ impl Reader {
             .prepare_cached("SELECT name FROM cell WHERE sweep_at_ms <= ?1 ORDER BY sweep_at_ms LIMIT ?2")
             .map_err(failed)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = select.query_map([now_ms.cast_signed(), limit], |row| row.get(0)).map_err(failed)?;
-        found.map(|name| named(name.map_err(failed)?)).collect()
+        let found = select
+            .query_map([now_ms.cast_signed(), limit], |row| row.get::<_, Vec<u8>>(0))
+            .map_err(failed)?;
+        found.map(|name| stored_cell(name.map_err(failed)?)).collect()
     }
-}
-
-fn named(name: Vec<u8>) -> Result<Cell> {
-    let name = Bytes::from(name);
-    Cell::from_bytes(name.clone())
-        .ok_or_else(|| BackendError::Corrupt(format!("a stored name is no cell's: {}", name.escape_ascii())))
 }
 
 fn crc(name: &[u8], row: &[u8]) -> u32 {

@@ -14,7 +14,7 @@ use dragon_contract::{
 };
 use dragon_core::UnixMs;
 use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
-use dragon_core::cell::{Account, Cell};
+use dragon_core::cell::{Account, Cell, past};
 use dragon_core::layout;
 use dragon_core::page::{Page, Query};
 use dragon_core::verdict::Rows as _;
@@ -169,9 +169,7 @@ impl Shared {
     }
 
     fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
-        // Past every cell of an account: its name, then a byte above the NUL.
-        let past = |account: &str| [account.as_bytes(), &[1]].concat();
-        let mut from = after.map_or_else(Vec::new, |account| past(account.as_str()));
+        let mut from = after.map_or_else(Vec::new, past);
         let mut page = AccountsPage::default();
         self.read(&self.scanning, |reader| {
             loop {
@@ -185,9 +183,9 @@ impl Shared {
                     page.more = true;
                     break;
                 }
-                let account = Account::new(cell.account_name());
-                page.accounts.push(account.map_err(|error| BackendError::Corrupt(error.to_string()))?);
-                from = past(cell.account_name());
+                let account = cell.account();
+                from = past(&account);
+                page.accounts.push(account);
             }
             Ok(page)
         })

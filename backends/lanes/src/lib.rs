@@ -13,6 +13,7 @@ use dragon_contract::{Backend, BackendError, Result, RowsRead};
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
 use dragon_core::decide::{Turn, decide};
+use dragon_core::hash::fnv1a;
 use dragon_core::request::Request;
 use dragon_core::verdict::{Rejection, Verdict};
 use lane::Lane;
@@ -123,14 +124,9 @@ impl Lanes {
     }
 }
 
-/// The lane of an account: the same on every frontend and in every version, so the hash is a fixed one
-/// (FNV-1a, 64 bits).
+/// The lane of an account: the same on every frontend.
 fn lane_of(account: &Account, lanes: usize) -> usize {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);
-    let hash = account.as_str().bytes().fold(OFFSET, step);
-    (hash % lanes as u64) as usize
+    (fnv1a(account.as_str().as_bytes()) % lanes as u64) as usize
 }
 
 /// Waits for the outcome of a submission.

@@ -4,10 +4,11 @@
 use bytes::Bytes;
 use dragon_contract::{
     AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, Wakeups,
+    stored_cell,
 };
 use dragon_core::UnixMs;
 use dragon_core::batch::{Decided, Entry, decide_batch};
-use dragon_core::cell::{Account, Cell};
+use dragon_core::cell::{Account, Cell, past};
 use dragon_core::layout;
 use dragon_core::page::{Page, Query};
 use dragon_core::verdict::Rows;
@@ -91,11 +92,6 @@ impl MemoryStore {
     }
 }
 
-/// The cell of a stored name.
-fn named(name: &Bytes) -> Result<Cell> {
-    Cell::from_bytes(name.clone()).ok_or_else(|| BackendError::Corrupt(format!("{name:?} names no cell")))
-}
-
 #[async_trait::async_trait]
 impl Backend for MemoryStore {
     fn commit(&self, batch: Arc<[Entry]>) -> CommitFuture {
@@ -125,7 +121,7 @@ impl Backend for MemoryStore {
         let mut page = Page::begin(query, state.rows.get(query.meta().as_bytes()), now_ms)?;
         let stem = query.stem();
         for (name, row) in state.rows.range(Bytes::from(query.from())..) {
-            if !name.starts_with(&stem) || page.push(named(name)?, row.clone())?.is_break() {
+            if !name.starts_with(&stem) || page.push(stored_cell(name.clone())?, row.clone())?.is_break() {
                 break;
             }
         }
@@ -135,18 +131,15 @@ impl Backend for MemoryStore {
     async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
         let state = self.state.lock();
         let mut page = AccountsPage::default();
-        // Past every cell of an account: its name, then a byte above the NUL.
-        let past = |account: &str| Bytes::from([account.as_bytes(), &[1]].concat());
-        let mut from = after.map_or_else(Bytes::new, |account| past(account.as_str()));
+        let mut from = after.map_or_else(Bytes::new, |account| past(account).into());
         while let Some((name, _)) = state.rows.range((Bound::Included(from), Bound::Unbounded)).next() {
             if page.accounts.len() == limit {
                 page.more = true;
                 break;
             }
-            let cell = named(name)?;
-            let account = Account::new(cell.account_name());
-            page.accounts.push(account.map_err(|error| BackendError::Corrupt(error.to_string()))?);
-            from = past(cell.account_name());
+            let account = stored_cell(name.clone())?.account();
+            from = past(&account).into();
+            page.accounts.push(account);
         }
         Ok(page)
     }
@@ -159,7 +152,7 @@ impl Backend for MemoryStore {
             if expired.len() == limit {
                 break;
             }
-            let cell = named(name)?;
+            let cell = stored_cell(name.clone())?;
             if layout::sweep_at_ms(&cell, row)?.is_some_and(|sweep_at_ms| sweep_at_ms <= now_ms) {
                 expired.push(cell);
             }

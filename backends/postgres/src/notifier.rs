@@ -2,8 +2,8 @@
 //! a NOTIFY inside the transaction makes all commits of the database wait for each other. What gets
 //! lost here is found by the listeners' regular look.
 
-use crate::watches::hash;
 use dragon_core::cell::Cell;
+use dragon_core::hash::fnv1a;
 use sqlx::PgPool;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -35,7 +35,7 @@ impl Notifier {
 
     /// Tells soon that these cells have changed.
     pub(crate) fn tell<'a>(&self, cells: impl IntoIterator<Item = &'a Cell>) {
-        let hashes: Vec<u64> = cells.into_iter().map(|cell| hash(cell.as_bytes())).collect();
+        let hashes: Vec<u64> = cells.into_iter().map(|cell| fnv1a(cell.as_bytes())).collect();
         if !hashes.is_empty() && self.0.send(hashes).is_err() {
             tracing::debug!("nobody tells of changes any more");
         }

@@ -2,10 +2,9 @@
 
 use crate::failure::Failure;
 use crate::rows::{self, StoreClock, named_row};
-use bytes::Bytes;
-use dragon_contract::{AccountsPage, BackendError};
+use dragon_contract::{AccountsPage, BackendError, stored_cell};
 use dragon_core::batch::RowMap;
-use dragon_core::cell::{Account, Cell};
+use dragon_core::cell::{Account, past};
 use dragon_core::page::{Page, Query};
 use sqlx::{Connection as _, PgConnection};
 
@@ -60,9 +59,7 @@ pub(crate) async fn accounts(
     limit: usize,
 ) -> Result<AccountsPage, Failure> {
     const NEXT: &str = "SELECT name FROM cell WHERE name >= $1 ORDER BY name LIMIT 1";
-    // Past every cell of an account: its name, then a byte above the NUL.
-    let past = |account: &str| [account.as_bytes(), &[1]].concat();
-    let mut from = after.map_or_else(Vec::new, |account| past(account.as_str()));
+    let mut from = after.map_or_else(Vec::new, past);
     let mut page = AccountsPage::default();
     let mut transaction = connection.begin_with(ONE_MOMENT).await?;
     loop {
@@ -72,11 +69,9 @@ pub(crate) async fn accounts(
             page.more = true;
             break;
         }
-        let damaged = || BackendError::Corrupt(format!("{:?} names no cell", Bytes::from(name.clone())));
-        let cell = Cell::from_bytes(Bytes::from(name.clone())).ok_or_else(damaged)?;
-        let account = Account::new(cell.account_name());
-        page.accounts.push(account.map_err(|error| BackendError::Corrupt(error.to_string()))?);
-        from = past(cell.account_name());
+        let account = stored_cell(name)?.account();
+        from = past(&account);
+        page.accounts.push(account);
     }
     transaction.rollback().await?;
     Ok(page)

@@ -3,7 +3,7 @@
 
 use crate::failure::Failure;
 use bytes::Bytes;
-use dragon_contract::BackendError;
+use dragon_contract::{BackendError, stored_cell};
 use dragon_core::UnixMs;
 use dragon_core::batch::RowMap;
 use dragon_core::cell::Cell;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// So many bytes at the beginning of a row tell its stamp.
-const STAMP_BYTES: i32 = 17;
+const STAMP_BYTES: i32 = layout::HEADER_BYTES as i32;
 
 /// The database's clock, never going back: it may be another machine's after a failover.
 #[derive(Clone, Debug, Default)]
@@ -49,16 +49,9 @@ impl Rows for Known {
     }
 }
 
-/// The cell of a stored name.
-fn named(name: Vec<u8>) -> Result<Cell, Failure> {
-    let name = Bytes::from(name);
-    let unnamed = || BackendError::Corrupt(format!("{name:?} names no cell"));
-    Ok(Cell::from_bytes(name.clone()).ok_or_else(unnamed)?)
-}
-
 /// A name and its row, which are the first columns.
 pub(crate) fn named_row(row: &PgRow) -> Result<(Cell, Bytes), Failure> {
-    Ok((named(row.try_get(0)?)?, row.try_get::<Vec<u8>, _>(1)?.into()))
+    Ok((stored_cell(row.try_get::<Vec<u8>, _>(0)?)?, row.try_get::<Vec<u8>, _>(1)?.into()))
 }
 
 fn names<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Vec<&'a [u8]> {
@@ -147,7 +140,7 @@ pub(crate) async fn delete_due(
     let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let deleted = sqlx::query(DELETE).bind(now_ms).bind(limit).fetch_all(connection).await?;
-    deleted.iter().map(|row| named(row.try_get(0)?)).collect()
+    deleted.iter().map(|row| Ok(stored_cell(row.try_get::<Vec<u8>, _>(0)?)?)).collect()
 }
 
 #[cfg(test)]

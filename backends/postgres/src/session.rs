@@ -113,7 +113,7 @@ impl Address {
                CREATE TABLE IF NOT EXISTS "{schema}".frontend (
                    id uuid PRIMARY KEY, sequence bigint NOT NULL) WITH (fillfactor = 50);
                COMMIT"#,
-            crate::watches::hash(self.schema.as_bytes()).cast_signed(),
+            dragon_core::hash::fnv1a(self.schema.as_bytes()).cast_signed(),
             schema = self.schema
         );
         sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut connection).await?;
