@@ -22,4 +22,8 @@ if [ -n "$missing" ]; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
 fi
 
-exec cargo test --workspace --locked "$@"
+cargo test --workspace --locked "$@"
+if [ $# = 0 ]; then
+    # The contract over HTTP once more, with every request on Poem's path.
+    DRAGON_FAST_PATH=false cargo test -p cloud-dragon --locked --test blackbox
+fi

@@ -54,6 +54,10 @@ pub struct Settings {
     #[arg(long, env = "DRAGON_DRAIN_DELAY", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=300), value_name = "SECONDS")]
     pub drain_delay: u16,
 
+    /// Whether plain requests take the short way past the web framework; both ways answer alike
+    #[arg(long, env = "DRAGON_FAST_PATH", default_value_t = true, action = clap::ArgAction::Set, hide_short_help = true, value_name = "BOOL")]
+    pub fast_path: bool,
+
     /// Form of the log lines
     #[arg(long, env = "DRAGON_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,

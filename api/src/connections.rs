@@ -2,8 +2,10 @@
 //! rather than Poem's server, for what that does not offer: no delay of small answers (Nagle), a time
 //! limit on request heads, and a look at how many are open.
 
+use crate::fast::{FastPath, Left};
 use crate::metrics::Metrics;
-use crate::shared_stream::SharedStream;
+use crate::shared_stream::{SharedStream, hung_up};
+use bytes::BytesMut;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,13 +23,18 @@ use tokio_util::task::TaskTracker;
 /// How long the next request's head may take to arrive, counted from the last answer: hyper has one
 /// time for idling and for sending. Longer than the 90 seconds for which most clients keep an idle
 /// connection, so that it is they who close it, and not the server at the moment of their next request.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(120);
+pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(120);
+/// How long a request is left to hyper alone.
+const UNWATCHED: Duration = Duration::from_millis(100);
 /// How long to wait when no connection can be accepted, because no file handle is left, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What serves connections.
 pub(crate) struct Connections {
+    /// Everything that can be asked.
     pub(crate) endpoint: Arc<BoxEndpoint<'static, Response>>,
+    /// What is asked most often, when it has a path of its own.
+    pub(crate) fast_path: Option<FastPath>,
     pub(crate) metrics: Arc<Metrics>,
     /// Accept no more, and close each connection after its present answer.
     pub(crate) stop: CancellationToken,
@@ -59,7 +66,7 @@ impl Connections {
         open.wait().await;
     }
 
-    async fn serve_one(&self, stream: TcpStream, remote: SocketAddr) {
+    async fn serve_one(&self, mut stream: TcpStream, remote: SocketAddr) {
         self.metrics.connections.inc();
         let _open = Open(&self.metrics);
         // Without it, a small answer behind another may wait for the client's acknowledgement.
@@ -67,25 +74,48 @@ impl Connections {
             tracing::debug!(%error, "a connection was gone at once");
             return;
         }
+        // A child of its own, so that the many connections do not meet at one token's lock.
+        let stop = self.stop.child_token();
+        let left = match &self.fast_path {
+            Some(fast_path) => fast_path.serve(&mut stream, &stop).await,
+            None => Ok(Left::HandOver(BytesMut::new())),
+        };
+        match left {
+            Ok(Left::Closed) => {}
+            // Boxed, since most connections never need this much larger future.
+            Ok(Left::HandOver(read)) => Box::pin(self.serve_all(stream, remote, read, &stop)).await,
+            Err(error) => tracing::debug!(%error, "a connection broke"),
+        }
+    }
+
+    /// Serves whatever comes on a connection of which `read` was read already.
+    async fn serve_all(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        read: BytesMut,
+        stop: &CancellationToken,
+    ) {
         let local = LocalAddr(stream.local_addr().unwrap_or(remote).into());
         let remote = RemoteAddr(remote.into());
-        let stream = SharedStream(&stream);
+        let stream = &stream;
         let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
             let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
             async move {
                 tokio::select! {
                     biased;
                     response = self.endpoint.get_response(request) => Ok(hyper::Response::from(response)),
-                    () = stream.hung_up() => Err(HungUp),
+                    () = hung_up_at_length(stream) => Err(HungUp),
                 }
             }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
-        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        let mut connection =
+            std::pin::pin!(http.serve_connection(TokioIo::new(SharedStream::new(stream, read)), service));
         let result = tokio::select! {
             result = connection.as_mut() => result,
-            () = self.stop.cancelled() => {
+            () = stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -94,6 +124,13 @@ impl Connections {
             tracing::debug!(%error, "a connection ended early");
         }
     }
+}
+
+/// hyper itself notices a client's going unless it holds a further request already, so only requests that
+/// take long, which are those that wait, are watched beside it.
+async fn hung_up_at_length(stream: &TcpStream) {
+    tokio::time::sleep(UNWATCHED).await;
+    hung_up(stream).await;
 }
 
 /// The client has closed the connection while its request waited.

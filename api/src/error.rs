@@ -13,10 +13,11 @@ use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem_openapi::{Enum, Object};
 
+use crate::metrics::Route;
 use crate::wire::scalar::RawJson;
 
-/// How soon to send a refused request again, in seconds.
-const RETRY_AFTER_S: &str = "1";
+/// How soon to send a request again that was answered 503, in seconds.
+pub(crate) const RETRY_AFTER_S: &str = "1";
 
 /// The codes of errors: stable, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -276,8 +277,8 @@ impl From<Rejection> for ApiError {
 }
 
 /// Gives an error that the framework raised the product's form.
-pub(crate) fn from_framework(error: &poem::Error, route: &str) -> ApiError {
-    let is_data = matches!(route, "/db" | "/watch" | "/list");
+pub(crate) fn from_framework(error: &poem::Error, route: Route) -> ApiError {
+    let is_data = route.is_data();
     match error.status() {
         StatusCode::NOT_FOUND => ApiError::new(Code::NotFound, "There is no such path; see /docs."),
         StatusCode::METHOD_NOT_ALLOWED => {

@@ -45,7 +45,7 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        if !is_json(request) {
+        if !is_json(request.headers().get(header::CONTENT_TYPE).map(|declared| declared.as_bytes())) {
             return Err(ApiError::new(Code::UnsupportedMediaType, MEDIA_TYPE_MESSAGE).into());
         }
         let bytes_max = request.data::<Arc<Limits>>().map_or(usize::MAX, |limits| limits.request_bytes);
@@ -55,13 +55,16 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
     }
 }
 
-/// Whether the body is declared as JSON, or not at all.
-fn is_json(request: &Request) -> bool {
-    let Some(declared) = request.headers().get(header::CONTENT_TYPE) else { return true };
-    let Ok(declared) = declared.to_str() else { return false };
-    let media_type = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    media_type == "application/json"
-        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+/// Whether a body of this `Content-Type` is declared as JSON, or not declared at all.
+pub(crate) fn is_json(declared: Option<&[u8]>) -> bool {
+    let Some(declared) = declared else { return true };
+    if declared == b"application/json" {
+        return true;
+    }
+    let media_type = declared.split(|byte| *byte == b';').next().unwrap_or_default();
+    let media_type = media_type.trim_ascii().to_ascii_lowercase();
+    media_type == b"application/json"
+        || (media_type.starts_with(b"application/") && media_type.ends_with(b"+json"))
 }
 
 fn declared_bytes(request: &Request) -> Option<usize> {

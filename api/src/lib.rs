@@ -1,9 +1,11 @@
 //! Cloud Dragon over HTTP: the routes and their JSON shapes, the one map from a refusal to an HTTP
 //! status, the settings, and the program that ties them to a store.
 
+mod admission;
 pub mod config;
 mod connections;
 mod error;
+mod fast;
 mod guard;
 mod json_body;
 pub mod logging;

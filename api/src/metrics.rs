@@ -24,12 +24,20 @@ struct RouteLabels {
     route: &'static str,
 }
 
+/// The metrics of one route that an answer with the status 200 counts.
+#[derive(Debug)]
+struct Usual {
+    requests: Counter,
+    seconds: Histogram,
+}
+
 /// Everything that `/metrics` shows.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
-    request_seconds: Family<RouteLabels, Histogram>,
+    /// What most answers count, by the number of their route: no look-up by labels for each of them.
+    usual: Vec<Usual>,
     pub(crate) connections: Gauge,
     pub(crate) lanes: LaneMetrics,
     pub(crate) waiters: WaiterMetrics,
@@ -39,8 +47,9 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::default();
-        let requests = Family::default();
-        let request_seconds = Family::new_with_constructor(latencies as fn() -> Histogram);
+        let requests = Family::<RequestLabels, Counter>::default();
+        let request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(latencies);
         let connections = Gauge::default();
         registry.register("dragon_requests", "Requests answered, by route and HTTP status", requests.clone());
         registry.register(
@@ -54,12 +63,22 @@ impl Metrics {
         lanes.register(&mut registry);
         waiters.register(&mut registry);
         embedded.register(&mut registry);
-        Self { registry, requests, request_seconds, connections, lanes, waiters, embedded }
+        let usual = Route::ALL.map(|route| {
+            let route = route.name();
+            let requests = requests.get_or_create_owned(&RequestLabels { route, code: 200 });
+            Usual { requests, seconds: request_seconds.get_or_create_owned(&RouteLabels { route }) }
+        });
+        Self { registry, requests, usual: usual.into(), connections, lanes, waiters, embedded }
     }
 
-    pub(crate) fn answered(&self, route: &'static str, code: u16, took: Duration) {
-        self.requests.get_or_create(&RequestLabels { route, code }).inc();
-        self.request_seconds.get_or_create(&RouteLabels { route }).observe(took.as_secs_f64());
+    pub(crate) fn answered(&self, route: Route, code: u16, took: Duration) {
+        let usual = &self.usual[route as usize];
+        if code == 200 {
+            usual.requests.inc();
+        } else {
+            self.requests.get_or_create(&RequestLabels { route: route.name(), code }).inc();
+        }
+        usual.seconds.observe(took.as_secs_f64());
     }
 
     /// The text form.
@@ -76,17 +95,65 @@ fn latencies() -> Histogram {
     Histogram::new(exponential_buckets(0.000_128, 2.0, 22))
 }
 
-/// The route of a path: one of a fixed set, so that no client can make labels.
-pub(crate) fn route_of(path: &str) -> &'static str {
-    match path {
-        _ if path.starts_with("/db/") => "/db",
-        _ if path.starts_with("/watch/") => "/watch",
-        _ if path.starts_with("/list/") => "/list",
-        "/health/live" => "/health/live",
-        "/health/ready" => "/health/ready",
-        "/metrics" => "/metrics",
-        "/openapi.json" => "/openapi.json",
-        "/docs" => "/docs",
-        _ => "other",
+/// A route: one of a fixed set, so that no client can make labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Db,
+    Watch,
+    List,
+    Live,
+    Ready,
+    Metrics,
+    Document,
+    Docs,
+    Other,
+}
+
+impl Route {
+    const ALL: [Self; 9] = [
+        Self::Db,
+        Self::Watch,
+        Self::List,
+        Self::Live,
+        Self::Ready,
+        Self::Metrics,
+        Self::Document,
+        Self::Docs,
+        Self::Other,
+    ];
+
+    /// The route of a path.
+    pub(crate) fn of(path: &str) -> Self {
+        match path {
+            _ if path.starts_with("/db/") => Self::Db,
+            _ if path.starts_with("/watch/") => Self::Watch,
+            _ if path.starts_with("/list/") => Self::List,
+            "/health/live" => Self::Live,
+            "/health/ready" => Self::Ready,
+            "/metrics" => Self::Metrics,
+            "/openapi.json" => Self::Document,
+            "/docs" => Self::Docs,
+            _ => Self::Other,
+        }
+    }
+
+    /// Its label.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Db => "/db",
+            Self::Watch => "/watch",
+            Self::List => "/list",
+            Self::Live => "/health/live",
+            Self::Ready => "/health/ready",
+            Self::Metrics => "/metrics",
+            Self::Document => "/openapi.json",
+            Self::Docs => "/docs",
+            Self::Other => "other",
+        }
+    }
+
+    /// Whether it is one of those that carry data.
+    pub(crate) fn is_data(self) -> bool {
+        matches!(self, Self::Db | Self::Watch | Self::List)
     }
 }

@@ -1,11 +1,11 @@
 //! The routes: thin, described for OpenAPI, and one endpoint around them that gives every answer its
 //! request id and every error its form.
 
+use crate::admission::{Admission, Head, REQUEST_ID};
 use crate::error::{ApiError, Code, ErrorShape, from_framework};
-use crate::guard::Guard;
 use crate::json_body::JsonBody;
-use crate::metrics::{Metrics, route_of};
-use crate::service::Service;
+use crate::metrics::{Metrics, Route};
+use crate::service::{Asked, Service};
 use crate::wire::db::{DbAnswer, DbRequest, ValueState};
 use crate::wire::list::{ListAnswer, ListRequest};
 use crate::wire::watch::WatchRequest;
@@ -13,20 +13,14 @@ use bytes::Bytes;
 use dragon_core::limits::Limits;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};
-use poem::{Endpoint, EndpointExt as _, IntoResponse, Request, Response, Route};
+use poem::{Endpoint, EndpointExt as _, IntoResponse, Request, Response};
 use poem_openapi::param::Path;
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, LicenseObject, Object, OpenApi, OpenApiService, Tags};
-use std::hash::{BuildHasher as _, RandomState};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const REQUEST_ID_BYTES_MAX: usize = 128;
 
 #[derive(Tags)]
 enum Tag {
@@ -174,6 +168,15 @@ impl Operations {
         let missing = || ApiError::new(Code::Unavailable, "The server serves its document only.");
         self.service.as_ref().ok_or_else(missing)
     }
+
+    /// Answers with a body.
+    async fn answer<T>(
+        &self,
+        ask: impl FnOnce(&Service) -> Result<Asked, ApiError>,
+    ) -> poem::Result<Answer<T>> {
+        let service = self.service()?;
+        Ok(service.answer(ask(service)?).await?.unwrap_or_default().into())
+    }
 }
 
 #[OpenApi]
@@ -189,7 +192,7 @@ impl Operations {
         account: Path<String>,
         request: JsonBody<DbRequest>,
     ) -> poem::Result<Answer<DbAnswer>> {
-        Ok(self.service()?.db(&account, request.0).await?.into())
+        self.answer(|service| service.db(&account, request.0)).await
     }
 
     /// Wait for a key to change
@@ -204,7 +207,8 @@ impl Operations {
         account: Path<String>,
         request: JsonBody<WatchRequest>,
     ) -> poem::Result<WatchAnswer> {
-        Ok(WatchAnswer(self.service()?.watch(&account, request.0).await?))
+        let service = self.service()?;
+        Ok(WatchAnswer(service.answer(service.watch(&account, request.0)?).await?))
     }
 
     /// List values, counters or locks
@@ -217,7 +221,7 @@ impl Operations {
         account: Path<String>,
         request: JsonBody<ListRequest>,
     ) -> poem::Result<Answer<ListAnswer>> {
-        Ok(self.service()?.list(&account, request.0).await?.into())
+        self.answer(|service| service.list(&account, request.0)).await
     }
 
     /// Whether the process lives
@@ -262,64 +266,37 @@ pub fn document() -> String {
 pub(crate) fn endpoint(
     service: Service,
     metrics: Arc<Metrics>,
-    guard: Guard,
+    admission: Arc<Admission>,
 ) -> BoxEndpoint<'static, Response> {
     let limits: Arc<Limits> = Arc::clone(&service.limits);
-    let operations = open_api(Operations { service: Some(service), metrics: Arc::clone(&metrics) });
+    let operations = open_api(Operations { service: Some(service), metrics });
     let docs = operations.swagger_ui();
     let document = operations.spec();
     let document = poem::endpoint::make_sync(move |_| {
         Response::builder().header(header::CONTENT_TYPE, "application/json").body(document.clone())
     });
-    let routes = Route::new()
+    let routes = poem::Route::new()
         .at("/openapi.json", poem::get(document))
         .nest("/docs", docs)
         .nest("/", operations)
         .data(limits);
-    Surrounded { routes, metrics, guard, request_ids: RequestIds::new() }.boxed()
+    Surrounded { routes, admission }.boxed()
 }
 
-/// Request ids that two servers hardly share: a random number of this process and a count.
-struct RequestIds {
-    process: u64,
-    count: AtomicU64,
-}
-
-impl RequestIds {
-    fn new() -> Self {
-        Self { process: RandomState::new().hash_one(std::process::id()), count: AtomicU64::new(0) }
-    }
-
-    /// The id that the client gave, if it can be shown in a log, or a new one.
-    fn of(&self, request: &Request) -> HeaderValue {
-        let shown = |id: &&HeaderValue| {
-            (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
-        };
-        request.headers().get(REQUEST_ID).filter(shown).cloned().unwrap_or_else(|| {
-            let count = self.count.fetch_add(1, Ordering::Relaxed);
-            let id = format!("{:016x}-{count:x}", self.process);
-            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
-        })
-    }
-}
-
-/// The routes and what every request goes through: guard, request id, metrics, log, form of errors.
+/// The routes and what every request goes through: admission, and the form of errors.
 struct Surrounded<E> {
     routes: E,
-    metrics: Arc<Metrics>,
-    guard: Guard,
-    request_ids: RequestIds,
+    admission: Arc<Admission>,
 }
 
 impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let begun = Instant::now();
-        let route = route_of(request.uri().path());
-        let request_id = self.request_ids.of(&request);
+        let route = Route::of(request.uri().path());
         let method = request.method().clone();
-        let result = match self.guard.check(request.headers()) {
+        let (ticket, admitted) = self.admission.admit(&Head::of(route, request.headers()));
+        let result = match admitted {
             Ok(()) => self.routes.call(request).await.map(IntoResponse::into_response),
             Err(error) => Err(error.into()),
         };
@@ -330,16 +307,10 @@ impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
                 None => from_framework(&error, route).response(),
             },
         };
-        let code = response.status().as_u16();
-        let took = begun.elapsed();
-        self.metrics.answered(route, code, took);
-        let shown_id = request_id.to_str().unwrap_or_default();
-        if code >= 500 {
-            tracing::warn!(request_id = shown_id, %method, route, code, ?took, "request failed");
-        } else {
-            tracing::debug!(request_id = shown_id, %method, route, code, ?took, "request");
-        }
-        response.headers_mut().insert(REQUEST_ID, request_id);
+        self.admission.answered(&ticket, method.as_str(), response.status().as_u16());
+        let id = HeaderValue::try_from(ticket.request_id.to_string());
+        let id = id.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), id);
         Ok(response)
     }
 }

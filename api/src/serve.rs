@@ -1,7 +1,9 @@
 //! Serving: open the store, start what works on it, answer until told to stop, and leave in order.
 
+use crate::admission::Admission;
 use crate::config::{Settings, Store};
 use crate::connections::Connections;
+use crate::fast::FastPath;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::routes::endpoint;
@@ -70,9 +72,12 @@ async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let sweeper = tokio::spawn(sweep(Arc::clone(&backend)));
     let service = Service { frontend: frontend.clone(), limits: Arc::new(settings.limits.limits()) };
     let guard = Guard::new(address, &settings.allow_host);
+    let admission = Arc::new(Admission::new(guard, Arc::clone(&metrics)));
     let stop = CancellationToken::new();
-    let endpoint = Arc::new(endpoint(service, Arc::clone(&metrics), guard));
-    let connections = Connections { endpoint, metrics, stop: stop.clone() };
+    let fast_path = FastPath { service: service.clone(), admission: Arc::clone(&admission) };
+    let fast_path = settings.fast_path.then_some(fast_path);
+    let endpoint = Arc::new(endpoint(service, Arc::clone(&metrics), admission));
+    let connections = Connections { endpoint, fast_path, metrics, stop: stop.clone() };
     let serving = tokio::spawn(connections.serve(listener));
     tracing::info!("listening on http://{address}");
 

@@ -25,45 +25,75 @@ pub(crate) struct Service {
     pub(crate) limits: Arc<Limits>,
 }
 
-impl Service {
-    /// `POST /db/{account}`.
-    pub(crate) async fn db(&self, account: &str, request: DbRequest) -> Result<Bytes, ApiError> {
-        let request = Request::new(Account::new(account)?, request.into(), &self.limits)?;
-        let delivery = self.frontend.submit(request).await?;
-        // From here on the answer is on its way; before, a client that hung up gives its lock back.
-        match delivery.take() {
-            Some(Verdict::Applied(applied)) => Ok(applied.answer),
-            Some(Verdict::Rejected(rejection)) => Err(rejection.into()),
-            Some(Verdict::Blocked(_)) | None => Err(Failure::Draining.into()),
+/// A valid request.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Db(Arc<Request>),
+    Watch { key: Cell, account: Account, seen: u64, wait: Duration },
+    List(Query),
+}
+
+impl Asked {
+    /// Whether it may wait for others.
+    pub(crate) fn waits(&self) -> bool {
+        match self {
+            Self::Db(request) => request.wanted().is_some(),
+            Self::Watch { wait, .. } => !wait.is_zero(),
+            Self::List(_) => false,
         }
     }
+}
 
-    /// `POST /watch/{account}`: `None` when nothing changed.
-    pub(crate) async fn watch(
-        &self,
-        account: &str,
-        request: WatchRequest,
-    ) -> Result<Option<Bytes>, ApiError> {
+impl Service {
+    /// `POST /db/{account}`.
+    pub(crate) fn db(&self, account: &str, request: DbRequest) -> Result<Asked, ApiError> {
+        let request = Request::new(Account::new(account)?, request.into(), &self.limits)?;
+        Ok(Asked::Db(Arc::new(request)))
+    }
+
+    /// `POST /watch/{account}`.
+    pub(crate) fn watch(&self, account: &str, request: WatchRequest) -> Result<Asked, ApiError> {
         let account = Account::new(account)?;
         check_id(&request.id, &self.limits, || "ID".into())?;
-        let version = request.version.unwrap_or(0);
-        check_range("Version", version, 0, REVISION_MAX)?;
+        let seen = request.version.unwrap_or(0);
+        check_range("Version", seen, 0, REVISION_MAX)?;
         let wait_s = request.wait.unwrap_or(WATCH_WAIT_S_DEFAULT);
         check_range("Wait", wait_s, 0, WATCH_WAIT_S_MAX)?;
         let key = Cell::new(&account, Kind::Value, &request.id);
-        match self.frontend.watch(&key, &account, version, Duration::from_secs(wait_s)).await? {
-            Watched::Changed(answer) => Ok(Some(answer)),
-            Watched::Unchanged => Ok(None),
-        }
+        Ok(Asked::Watch { key, account, seen, wait: Duration::from_secs(wait_s) })
     }
 
     /// `POST /list/{account}`.
-    pub(crate) async fn list(&self, account: &str, request: ListRequest) -> Result<Bytes, ApiError> {
+    pub(crate) fn list(&self, account: &str, request: ListRequest) -> Result<Asked, ApiError> {
         let kind = Kind::from(request.kind.unwrap_or_default());
         let (prefix, after) = (request.prefix.unwrap_or_default(), request.after.unwrap_or_default());
-        let query = Query::new(Account::new(account)?, kind, prefix, after, request.limit, &self.limits)?;
-        let (page, waiting) = self.frontend.list(&query).await?;
-        write_page(kind, page, waiting).map_err(|error| ApiError::from(BackendError::from(error)))
+        Ok(Asked::List(Query::new(Account::new(account)?, kind, prefix, after, request.limit, &self.limits)?))
+    }
+
+    /// The answer's JSON; `None` when a watched key did not change.
+    pub(crate) async fn answer(&self, asked: Asked) -> Result<Option<Bytes>, ApiError> {
+        match asked {
+            Asked::Db(request) => {
+                let delivery = self.frontend.submit(request).await?;
+                // From here on the answer is on its way; before, a client that hung up gives its lock back.
+                match delivery.take() {
+                    Some(Verdict::Applied(applied)) => Ok(Some(applied.answer)),
+                    Some(Verdict::Rejected(rejection)) => Err(rejection.into()),
+                    Some(Verdict::Blocked(_)) | None => Err(Failure::Draining.into()),
+                }
+            }
+            Asked::Watch { key, account, seen, wait } => {
+                match self.frontend.watch(&key, &account, seen, wait).await? {
+                    Watched::Changed(answer) => Ok(Some(answer)),
+                    Watched::Unchanged => Ok(None),
+                }
+            }
+            Asked::List(query) => {
+                let (page, waiting) = self.frontend.list(&query).await?;
+                let written = write_page(query.kind, page, waiting);
+                written.map(Some).map_err(|error| BackendError::from(error).into())
+            }
+        }
     }
 }
 

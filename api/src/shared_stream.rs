@@ -2,6 +2,7 @@
 //! notices that by reading on while it waits for an answer, but it does not read on when it already
 //! holds a further request that the client sent ahead.
 
+use bytes::BytesMut;
 use socket2::SockRef;
 use std::io;
 use std::net::Shutdown;
@@ -11,35 +12,44 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Requests that take less are not watched: hardly any take more but those that wait.
-const UNWATCHED: Duration = Duration::from_millis(100);
 /// How often to look again while bytes that nobody reads hide the end behind them.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// A borrowed connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SharedStream<'a>(pub(crate) &'a TcpStream);
+/// Waits until the client has closed the connection, or its sending half. Takes no bytes.
+pub(crate) async fn hung_up(stream: &TcpStream) {
+    let mut byte = [0];
+    while let Ok(1..) = stream.peek(&mut byte).await {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
 
-impl SharedStream<'_> {
-    /// Waits until the client has closed the connection, or its sending half. Takes no bytes.
-    pub(crate) async fn hung_up(self) {
-        tokio::time::sleep(UNWATCHED).await;
-        let mut byte = [0];
-        while let Ok(1..) = self.0.peek(&mut byte).await {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
+/// A borrowed connection, of which the first bytes were read already.
+#[derive(Debug)]
+pub(crate) struct SharedStream<'a> {
+    stream: &'a TcpStream,
+    read: BytesMut,
+}
+
+impl<'a> SharedStream<'a> {
+    pub(crate) fn new(stream: &'a TcpStream, read: BytesMut) -> Self {
+        Self { stream, read }
     }
 }
 
 impl AsyncRead for SharedStream<'_> {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.read.is_empty() {
+            let bytes = buffer.remaining().min(self.read.len());
+            buffer.put_slice(&self.read.split_to(bytes));
+            return Poll::Ready(Ok(()));
+        }
         loop {
-            ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read(buffer.initialize_unfilled()) {
+            ready!(self.stream.poll_read_ready(context))?;
+            match self.stream.try_read(buffer.initialize_unfilled()) {
                 Ok(bytes) => {
                     buffer.advance(bytes);
                     return Poll::Ready(Ok(()));
@@ -53,13 +63,13 @@ impl AsyncRead for SharedStream<'_> {
 
 impl SharedStream<'_> {
     fn poll_send(
-        self,
+        &self,
         context: &mut Context<'_>,
         send: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match send(self.0) {
+            ready!(self.stream.poll_write_ready(context))?;
+            match send(self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 sent => return Poll::Ready(sent),
             }
@@ -89,6 +99,6 @@ impl AsyncWrite for SharedStream<'_> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(self.0).shutdown(Shutdown::Write))
+        Poll::Ready(SockRef::from(self.stream).shutdown(Shutdown::Write))
     }
 }

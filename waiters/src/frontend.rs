@@ -76,8 +76,7 @@ impl Frontend {
     ///
     /// # Errors
     /// [`Failure`]; nothing was applied unless it is [`BackendError::OutcomeUnknown`].
-    pub async fn submit(&self, request: Request) -> Result<Delivery, Failure> {
-        let request = Arc::new(request);
+    pub async fn submit(&self, request: Arc<Request>) -> Result<Delivery, Failure> {
         let delivery = if request.is_read() {
             self.lanes.read(request).await?
         } else if let Some(wanted) = request.wanted().cloned() {
@@ -87,7 +86,8 @@ impl Frontend {
                 backend: &self.backend,
                 drain: &self.drain,
             };
-            acquire(around, request, &wanted).await?
+            // Boxed, as is a watch: what does not wait has no need of the room.
+            Box::pin(acquire(around, request, &wanted)).await?
         } else {
             self.lanes.commit(request, Turn::First).await?
         };
@@ -113,7 +113,7 @@ impl Frontend {
         if wait.is_zero() {
             return self.watches.look_once(key, account, seen).await;
         }
-        self.watches.watch(key, account, seen, wait).await
+        Box::pin(self.watches.watch(key, account, seen, wait)).await
     }
 
     /// Reads one page of a name space, and for each lock in it how many wait for it here.

@@ -24,8 +24,8 @@ pub fn key(name: &str) -> Cell {
     Cell::new(&account(), Kind::Value, name)
 }
 
-pub fn request(draft: Draft) -> Request {
-    Request::new(account(), draft, &Limits::default()).unwrap()
+pub fn request(draft: Draft) -> Arc<Request> {
+    Arc::new(Request::new(account(), draft, &Limits::default()).unwrap())
 }
 
 pub fn lock(wait_s: u64) -> Draft {

@@ -1,0 +1,108 @@
+//! What every request goes through, on whichever path it came: the guard, a request id, metrics and the
+//! log. One place, so that no path can leave a part of it out.
+
+use crate::error::ApiError;
+use crate::guard::Guard;
+use crate::metrics::{Metrics, Route};
+use poem::http::{HeaderMap, header};
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// The header that carries the request id, in requests and answers.
+pub(crate) const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// What admission needs to know of a request's head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head<'a> {
+    pub(crate) route: Route,
+    pub(crate) host: Option<&'a [u8]>,
+    pub(crate) origin: Option<&'a [u8]>,
+    pub(crate) request_id: Option<&'a [u8]>,
+}
+
+impl<'a> Head<'a> {
+    /// The head of a request whose headers are in a map.
+    pub(crate) fn of(route: Route, headers: &'a HeaderMap) -> Self {
+        let value = |name: &str| headers.get(name).map(|value| value.as_bytes());
+        let (host, origin) = (value(header::HOST.as_str()), value(header::ORIGIN.as_str()));
+        Self { route, host, origin, request_id: value(REQUEST_ID) }
+    }
+}
+
+/// The gate of a server.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    guard: Guard,
+    metrics: Arc<Metrics>,
+    /// Request ids that two servers hardly share: a random number of this process, and a count.
+    process: u64,
+    count: AtomicU64,
+}
+
+/// A request under way. Every one ends with [`Admission::answered`].
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pub(crate) request_id: RequestId,
+    route: Route,
+    begun: Instant,
+}
+
+impl Admission {
+    pub(crate) fn new(guard: Guard, metrics: Arc<Metrics>) -> Self {
+        let process = RandomState::new().hash_one(std::process::id());
+        Self { guard, metrics, process, count: AtomicU64::new(0) }
+    }
+
+    /// Takes a request in, and says whether it may go on.
+    pub(crate) fn admit(&self, head: &Head<'_>) -> (Ticket, Result<(), ApiError>) {
+        let request_id = self.request_id(head.request_id);
+        let ticket = Ticket { request_id, route: head.route, begun: Instant::now() };
+        (ticket, self.guard.check(head.host, head.origin))
+    }
+
+    /// Notes how a request was answered.
+    pub(crate) fn answered(&self, ticket: &Ticket, method: &str, code: u16) {
+        let took = ticket.begun.elapsed();
+        self.metrics.answered(ticket.route, code, took);
+        let (request_id, route) = (&ticket.request_id, ticket.route.name());
+        if code >= 500 {
+            tracing::warn!(%request_id, method, route, code, ?took, "request failed");
+        } else {
+            tracing::debug!(%request_id, method, route, code, ?took, "request");
+        }
+    }
+
+    /// The id that the client gave, if it can be shown in a log, or a new one.
+    fn request_id(&self, given: Option<&[u8]>) -> RequestId {
+        let is_shown = |id: &&[u8]| {
+            (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+        };
+        match given.filter(is_shown).and_then(|id| std::str::from_utf8(id).ok()) {
+            Some(id) => RequestId::Given(id.into()),
+            None => {
+                let count = self.count.fetch_add(1, Ordering::Relaxed);
+                RequestId::New { process: self.process, count }
+            }
+        }
+    }
+}
+
+/// What a request is called in the log and in its answer.
+#[derive(Clone, Debug)]
+pub(crate) enum RequestId {
+    Given(Box<str>),
+    New { process: u64, count: u64 },
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(id) => formatter.write_str(id),
+            Self::New { process, count } => write!(formatter, "{process:016x}-{count:x}"),
+        }
+    }
+}

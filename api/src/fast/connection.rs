@@ -1,0 +1,216 @@
+//! A connection's plain requests, one after another.
+
+use super::answer::Answer;
+use super::head::{Parsed, Plain, parse};
+use crate::admission::{Admission, Head, Ticket};
+use crate::connections::HEAD_TIME_MAX;
+use crate::error::{ApiError, Code, MEDIA_TYPE_MESSAGE};
+use crate::json_body;
+use crate::metrics::Route;
+use crate::service::{Asked, Service};
+use crate::shared_stream::hung_up;
+use bytes::{Buf, Bytes, BytesMut};
+use poem::http::StatusCode;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Room for what arrives next; most requests are smaller.
+const READ_BYTES: usize = 4 << 10;
+/// How long the rest of a request may take before others wait for it.
+const REST_TIME_MAX: Duration = Duration::from_secs(1);
+/// A larger body is not copied behind the head of its answer.
+const COPIED_BYTES_MAX: usize = 16 << 10;
+
+/// What serves plain requests.
+#[derive(Debug)]
+pub(crate) struct FastPath {
+    pub(crate) service: Service,
+    pub(crate) admission: Arc<Admission>,
+}
+
+/// How the fast path leaves a connection.
+#[derive(Debug)]
+pub(crate) enum Left {
+    /// It is over.
+    Closed,
+    /// Something came that is not plain: these bytes of it.
+    HandOver(BytesMut),
+}
+
+impl FastPath {
+    /// Serves a connection for as long as what comes is plain.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub(crate) async fn serve(&self, stream: &mut TcpStream, stop: &CancellationToken) -> io::Result<Left> {
+        let mut input = BytesMut::new();
+        let mut output = Vec::new();
+        let mut idle = pin!(Idle::new());
+        loop {
+            let (ticket, asked) = match parse(&input) {
+                Parsed::Plain(plain) if plain.body.len() <= self.service.limits.request_bytes => {
+                    let taken = self.take(&plain);
+                    let bytes = plain.bytes;
+                    input.advance(bytes);
+                    taken
+                }
+                Parsed::Plain(_) | Parsed::Other => return Ok(Left::HandOver(input)),
+                Parsed::Partial(missing) => {
+                    if stop.is_cancelled() && input.is_empty() {
+                        return Ok(Left::Closed);
+                    }
+                    match read(stream, &mut input, missing, stop, idle.as_mut()).await? {
+                        Read::Some => continue,
+                        Read::End if input.is_empty() => return Ok(Left::Closed),
+                        Read::End | Read::Slow => return Ok(Left::HandOver(input)),
+                    }
+                }
+            };
+            let answer = match asked {
+                Ok(asked) if asked.waits() => {
+                    // A waiter keeps no buffers. What it sent ahead, it keeps.
+                    output = Vec::new();
+                    if input.is_empty() {
+                        input = BytesMut::new();
+                    }
+                    tokio::select! {
+                        // First: a lock that is granted to one who is known to be gone is given back.
+                        biased;
+                        () = hung_up(stream) => return Ok(Left::Closed),
+                        answer = self.service.answer(asked) => answer,
+                    }
+                }
+                Ok(asked) => self.service.answer(asked).await,
+                Err(error) => Err(error),
+            };
+            let is_last = stop.is_cancelled();
+            self.send(stream, &ticket, answer, is_last, &mut output).await?;
+            if is_last {
+                return Ok(Left::Closed);
+            }
+            idle.as_mut().restart();
+        }
+    }
+
+    /// Takes a request in.
+    fn take(&self, plain: &Plain<'_>) -> (Ticket, Result<Asked, ApiError>) {
+        let &Plain { route, host, origin, request_id, .. } = plain;
+        let head = Head { route, host, origin, request_id };
+        let (ticket, admitted) = self.admission.admit(&head);
+        (ticket, admitted.and_then(|()| self.ask(plain)))
+    }
+
+    fn ask(&self, plain: &Plain<'_>) -> Result<Asked, ApiError> {
+        if !plain.is_json {
+            return Err(ApiError::new(Code::UnsupportedMediaType, MEDIA_TYPE_MESSAGE));
+        }
+        match plain.route {
+            Route::Watch => self.service.watch(plain.account, json_body::parse(plain.body)?),
+            Route::List => self.service.list(plain.account, json_body::parse(plain.body)?),
+            _ => self.service.db(plain.account, json_body::parse(plain.body)?),
+        }
+    }
+
+    async fn send(
+        &self,
+        stream: &mut TcpStream,
+        ticket: &Ticket,
+        answer: Result<Option<Bytes>, ApiError>,
+        is_last: bool,
+        output: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let answer = match answer {
+            Ok(Some(json)) => Answer { status: StatusCode::OK, json: Some(json) },
+            Ok(None) => Answer { status: StatusCode::NO_CONTENT, json: None },
+            Err(error) => error.into(),
+        };
+        output.clear();
+        answer.write_head(output, &ticket.request_id, is_last);
+        self.admission.answered(ticket, "POST", answer.status.as_u16());
+        match answer.json {
+            Some(json) if json.len() > COPIED_BYTES_MAX => {
+                stream.write_all_buf(&mut Buf::chain(&output[..], json)).await
+            }
+            json => {
+                output.extend_from_slice(&json.unwrap_or_default());
+                stream.write_all(output).await
+            }
+        }
+    }
+}
+
+/// What reading on has brought.
+enum Read {
+    /// Bytes.
+    Some,
+    /// The end: the client closed, was idle for too long, or the server is going down.
+    End,
+    /// The rest of a request is slow to come.
+    Slow,
+}
+
+async fn read(
+    stream: &mut TcpStream,
+    input: &mut BytesMut,
+    missing: usize,
+    stop: &CancellationToken,
+    idle: Pin<&mut Idle>,
+) -> io::Result<Read> {
+    let is_idle = input.is_empty();
+    if is_idle {
+        tokio::select! {
+            biased;
+            ready = poll_fn(|context| stream.poll_read_ready(context)) => ready?,
+            () = stop.cancelled() => return Ok(Read::End),
+            () = idle.over() => return Ok(Read::End),
+        }
+    }
+    input.reserve(missing.max(READ_BYTES));
+    let read_bytes = match timeout(REST_TIME_MAX, stream.read_buf(input)).await {
+        Ok(read) => read?,
+        Err(_) => return Ok(if is_idle { Read::Some } else { Read::Slow }),
+    };
+    Ok(if read_bytes == 0 { Read::End } else { Read::Some })
+}
+
+pin_project_lite::pin_project! {
+    /// The time for which a connection may be idle. Its timer is set anew only when it rings, so that a
+    /// busy connection costs none.
+    struct Idle {
+        since: Instant,
+        #[pin]
+        alarm: Sleep,
+    }
+}
+
+impl Idle {
+    fn new() -> Self {
+        let since = Instant::now();
+        Self { since, alarm: sleep_until(since + HEAD_TIME_MAX) }
+    }
+
+    /// Begins anew.
+    fn restart(self: Pin<&mut Self>) {
+        *self.project().since = Instant::now();
+    }
+
+    /// Waits until the time is over.
+    async fn over(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        loop {
+            this.alarm.as_mut().await;
+            let over = *this.since + HEAD_TIME_MAX;
+            if over <= Instant::now() {
+                return;
+            }
+            this.alarm.as_mut().reset(over);
+        }
+    }
+}
