@@ -6,6 +6,7 @@ use dragon_core::limits::{
     ANSWER_BYTES_MAX, IDEMPOTENCY_IDS_MAX, KEY_BYTES_MAX, Limits, OPERATIONS_MAX, REQUEST_BYTES_MAX,
     VALUE_BYTES_MAX, VALUE_DEPTH_MAX,
 };
+use dragon_embedded::LogBounds;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -45,6 +46,10 @@ pub struct Settings {
     /// Where the data is: `embedded:PATH` (a local folder, durable) or `memory:` (lost at exit)
     #[arg(long, env = "DRAGON_STORE", default_value = "embedded:cloud-dragon-data", value_name = "STORE")]
     pub store: Store,
+
+    /// How long a file of the embedded store's log grows before its rows are moved to the database: more takes more memory, and a restart after a crash more time
+    #[arg(long, env = "DRAGON_LOG_FILE_BYTES", default_value_t = LogBounds::FILE_BYTES_DEFAULT, value_parser = clap::value_parser!(u64).range(65_536..=1 << 30), value_name = "BYTES")]
+    pub log_file_bytes: u64,
 
     /// Further host names that browsers may use for this server, besides its address and localhost
     #[arg(long = "allow-host", env = "DRAGON_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]

@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use crate::routes::endpoint;
 use crate::service::Service;
 use dragon_contract::Backend;
-use dragon_embedded::{EmbeddedStore, OpenError};
+use dragon_embedded::{EmbeddedStore, LogBounds, OpenError};
 use dragon_memory::MemoryStore;
 use dragon_waiters::Frontend;
 use std::io;
@@ -62,7 +62,10 @@ async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let metrics = Arc::new(Metrics::new());
     let backend: Arc<dyn Backend> = match &settings.store {
-        Store::Embedded(folder) => Arc::new(EmbeddedStore::open(folder, metrics.embedded.clone())?),
+        Store::Embedded(folder) => {
+            let bounds = LogBounds::of_files(settings.log_file_bytes);
+            Arc::new(EmbeddedStore::open(folder, bounds, metrics.embedded.clone())?)
+        }
         Store::Memory => {
             tracing::warn!("the store is memory: nothing outlives this process");
             Arc::new(MemoryStore::default())

@@ -32,7 +32,7 @@ impl TracedServer {
             .args(["-e", CALLS, "-e", "signal=none", "-o"])
             .arg(folder.path().join("trace"))
             .arg(env!("CARGO_BIN_EXE_cloud-dragon"))
-            .args(["--listen", "127.0.0.1:0", "--drain-delay", "0", "--store"])
+            .args(["--listen", "127.0.0.1:0", "--drain-delay", "0", "--log-file-bytes", "65536", "--store"])
             .arg(format!("embedded:{}", folder.path().join("data").display()))
             .stderr(Stdio::piped())
             .spawn()
@@ -51,9 +51,11 @@ impl TracedServer {
         Self { strace, client: TcpStream::connect(address).unwrap(), folder }
     }
 
-    /// Adds one to a counter and returns what the server says it is then.
+    /// Adds one to a counter, beside a value that fills the log, and returns what the server says it is then.
     pub fn add_one(&mut self) -> i64 {
-        let body = r#"{"Atomic":[{"Key":"n","Add":1}]}"#;
+        let value = "x".repeat(1_500);
+        let body =
+            format!(r#"{{"Atomic":[{{"Key":"n","Add":1}}],"KVSet":[{{"Key":"v","Value":"{value}"}}]}}"#);
         let request =
             format!("POST /db/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         self.client.write_all(request.as_bytes()).unwrap();

@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! LOCK             held by the process that serves the folder; says whether it was closed in order
+//! log-0000000001   the log, in files of ascending numbers: what is not in the database yet
+//! log-spare        a file of the log that is done with, kept to be used again
 //! store.db         the SQLite database, with store.db-wal and store.db-shm beside it while open
 //! store.db.new     a database in the making: a crash during the first start leaves it, the next takes it away
 //! ```
 
+use crate::log;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -54,6 +57,7 @@ pub enum OpenError {
 
 const OPEN: &str = "Cloud Dragon data folder, format 1, open\n";
 const CLOSED: &str = "Cloud Dragon data folder, format 1, closed\n";
+const UNMOVED: &str = "Cloud Dragon data folder, format 1, closed but for the log\n";
 
 /// A locked data folder.
 #[derive(Debug)]
@@ -68,8 +72,10 @@ pub(crate) struct Directory {
 pub(crate) enum State {
     /// Never served: there is no database yet.
     New,
-    /// Not closed in order: a crash, and the log holds what was not moved to the database yet.
+    /// Not closed in order: a crash. Both logs, the store's and SQLite's, hold what is needed.
     Open,
+    /// The database was closed in order, but the log could not be moved to it.
+    Unmoved,
     /// Closed in order.
     Closed,
 }
@@ -95,6 +101,7 @@ impl Directory {
             "" => State::New,
             OPEN => State::Open,
             CLOSED => State::Closed,
+            UNMOVED => State::Unmoved,
             _ => {
                 let what = "its LOCK file does not say what it should".to_owned();
                 return Err(OpenError::Damaged { folder: folder.to_owned(), what });
@@ -119,7 +126,8 @@ impl Directory {
         self.folder.join("store.db.new")
     }
 
-    pub(crate) fn log(&self) -> PathBuf {
+    /// SQLite's own log.
+    pub(crate) fn database_log(&self) -> PathBuf {
         self.folder.join("store.db-wal")
     }
 
@@ -128,9 +136,26 @@ impl Directory {
         self.write(OPEN)
     }
 
-    /// Notes durably that the database was closed in order, so that it needs no log.
-    pub(crate) fn mark_closed(&mut self) -> io::Result<()> {
-        self.write(CLOSED)
+    /// Notes durably that the database was closed in order, and removes the log: nothing in it is needed.
+    pub(crate) fn close_in_order(&mut self) -> io::Result<()> {
+        self.write(CLOSED)?;
+        self.remove_logs(u64::MAX)
+    }
+
+    /// Notes durably that the database needs no log of its own, but the store's.
+    pub(crate) fn close_unmoved(&mut self) -> io::Result<()> {
+        self.write(UNMOVED)
+    }
+
+    /// Removes the files of the log up to a number, and the spare one.
+    pub(crate) fn remove_logs(&self, last: u64) -> io::Result<()> {
+        for number in log::numbers(&self.folder)?.into_iter().filter(|number| *number <= last) {
+            std::fs::remove_file(log::file_of(&self.folder, number))?;
+        }
+        match std::fs::remove_file(log::spare(&self.folder)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn write(&mut self, text: &str) -> io::Result<()> {
@@ -157,6 +182,6 @@ impl Directory {
 }
 
 /// Makes new, renamed and removed names in a folder durable.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 pub struct EmbeddedMetrics {
     pub(crate) sync_seconds: Histogram,
     pub(crate) rows_written: Counter,
-    pub(crate) checkpoint_seconds: Histogram,
+    pub(crate) move_seconds: Histogram,
 }
 
 impl Default for EmbeddedMetrics {
@@ -17,7 +17,7 @@ impl Default for EmbeddedMetrics {
         Self {
             sync_seconds: Histogram::new(exponential_buckets(0.000_032, 2.0, 18)),
             rows_written: Counter::default(),
-            checkpoint_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            move_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
         }
     }
 }
@@ -27,14 +27,14 @@ impl EmbeddedMetrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "dragon_sync_seconds",
-            "Time to commit one storage transaction: the write to the log and its sync",
+            "Time to make batches durable together: the write to the log and its sync",
             self.sync_seconds.clone(),
         );
         registry.register("dragon_rows_written", "Rows written or deleted", self.rows_written.clone());
         registry.register(
-            "dragon_checkpoint_seconds",
+            "dragon_move_seconds",
             "Time to move the log into the database file",
-            self.checkpoint_seconds.clone(),
+            self.move_seconds.clone(),
         );
     }
 }

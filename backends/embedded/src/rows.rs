@@ -1,6 +1,7 @@
-//! Rows as the next batch must see them: decided but not yet durable, then cached, then stored.
+//! Rows as the next batch must see them: cached, or decided but not yet durable, or durable.
 
-use crate::engine::Reader;
+use crate::database::Reader;
+use crate::durable::Durable;
 use bytes::Bytes;
 use dragon_contract::{BackendError, Result};
 use dragon_core::batch::RowMap;
@@ -20,8 +21,9 @@ const CACHED_ROW_BYTES_MAX: usize = 64 << 10;
 pub(crate) struct LatestRows {
     /// Batches that are decided but perhaps not yet durable, oldest first: number and rows.
     pending: VecDeque<(u64, Arc<RowMap>)>,
-    /// What `pending` and the store together hold, for some cells.
+    /// What `pending` and `durable` together hold, for some cells.
     cache: Cache<Cell, Option<Bytes>, RowWeight>,
+    durable: Durable,
     reader: Reader,
 }
 
@@ -36,13 +38,13 @@ impl Weighter<Cell, Option<Bytes>> for RowWeight {
 }
 
 impl LatestRows {
-    pub(crate) fn new(reader: Reader) -> Self {
+    pub(crate) fn new(durable: Durable, reader: Reader) -> Self {
         let items = usize::try_from(CACHE_BYTES / 256).unwrap_or(usize::MAX);
         let cache = Cache::with_weighter(items, CACHE_BYTES, RowWeight);
-        Self { pending: VecDeque::new(), cache, reader }
+        Self { pending: VecDeque::new(), cache, durable, reader }
     }
 
-    /// Lets go of batches that are durable by now: the store has their rows.
+    /// Lets go of batches that are durable by now: `durable` has their rows.
     pub(crate) fn retire(&mut self, durable: u64) {
         while self.pending.front().is_some_and(|(number, _)| *number <= durable) {
             self.pending.pop_front();
@@ -82,7 +84,7 @@ impl Rows for LatestRows {
         if let Some(row) = decided {
             return Ok(row);
         }
-        let row = self.reader.row(cell)?;
+        let row = self.durable.row(&self.reader, cell)?;
         self.remember(cell, row.as_ref());
         Ok(row)
     }

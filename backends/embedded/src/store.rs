@@ -1,36 +1,35 @@
 //! The [`Backend`]: decides batches in memory, hands them to the writing thread, and reads beside it.
 
 use crate::clock::Clock;
+use crate::database::{Reader, Writer};
 use crate::directory::{Directory, OpenError};
-use crate::engine::{Reader, WriteEngine};
+use crate::durable::Durable;
 use crate::metrics::EmbeddedMetrics;
+use crate::mover::Mover;
+use crate::progress::Progress;
 use crate::rows::LatestRows;
 use crate::verify::{self, Opened};
-use crate::writer::{Checkpointer, Job, Progress, WriterThread};
+use crate::write_engine::WriteEngine;
+use crate::writer::{Job, LogBounds, WriterThread};
 use bytes::Bytes;
 use dragon_contract::{
-    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, LOAD_BYTES_MAX, Loaded, Result,
-    Wakeups,
+    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, Wakeups,
 };
 use dragon_core::UnixMs;
 use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
-use dragon_core::cell::{Account, Cell, past};
+use dragon_core::cell::{Account, Cell};
 use dragon_core::layout;
 use dragon_core::page::{Page, Query};
 use dragon_core::verdict::Rows as _;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use std::fmt;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-
-/// How often the store's time is noted in the file, in milliseconds.
-const NOTE_TIME_EVERY_MS: u64 = 1_000;
 
 /// A data folder that is being served. Clones share it; it is closed when the last one is dropped.
 #[derive(Clone)]
@@ -43,6 +42,7 @@ struct Shared {
     clock: Mutex<Clock>,
     reading: Mutex<Option<Reader>>,
     scanning: Mutex<Option<Reader>>,
+    durable: Durable,
     progress: Arc<Progress>,
     wakeups: Wakeups,
     threads: Mutex<Threads>,
@@ -52,12 +52,13 @@ struct Shared {
 struct Deciding {
     rows: LatestRows,
     last_number: u64,
-    noted_ms: UnixMs,
     jobs: Sender<Job>,
 }
 
+/// `None` once they have ended.
 struct Threads {
-    running: Vec<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
+    mover: Option<JoinHandle<Writer>>,
     directory: Directory,
 }
 
@@ -72,50 +73,59 @@ impl EmbeddedStore {
     ///
     /// # Errors
     /// [`OpenError`], in words for the operator. Nothing was changed then.
-    pub fn open(folder: &Path, metrics: EmbeddedMetrics) -> std::result::Result<Self, OpenError> {
-        Self::open_through(folder, metrics, |engine| engine)
+    pub fn open(
+        folder: &Path,
+        bounds: LogBounds,
+        metrics: EmbeddedMetrics,
+    ) -> std::result::Result<Self, OpenError> {
+        Self::open_through(folder, bounds, metrics, |engine| engine)
     }
 
     /// Opens with something between the store and its writing engine.
     pub(crate) fn open_through(
         folder: &Path,
+        bounds: LogBounds,
         metrics: EmbeddedMetrics,
         through: impl FnOnce(Box<dyn WriteEngine>) -> Box<dyn WriteEngine>,
     ) -> std::result::Result<Self, OpenError> {
-        let Opened { mut directory, writer, checkpointer, deciding, reading, scanning } =
-            verify::open(folder)?;
-        let stored_ms = writer.latest_ms().map_err(|error| directory.damaged(error))?;
-        let mut clock = Clock::start(stored_ms);
-        let mut engine: Box<dyn WriteEngine> = Box::new(writer);
-        // The first write makes the log, so that its absence later means something.
-        let latest_ms = Some(clock.now_ms());
-        let first = crate::engine::Change { rows: Vec::new(), latest_ms };
-        engine.write(&first).map_err(|error| directory.failed(std::io::Error::other(error)))?;
+        let Opened { mut directory, log, moved, mover, deciding, reading, scanning } = verify::open(folder)?;
         directory.mark_open().map_err(|error| directory.failed(error))?;
 
-        let (progress, wakeups) = (Arc::new(Progress::default()), Wakeups::default());
+        let (progress, wakeups, durable) =
+            (Arc::<Progress>::default(), Wakeups::default(), Durable::default());
         let failed = |source| OpenError::Io { folder: folder.to_owned(), source };
-        let (checkpoint, checkpoint_thread) =
-            Checkpointer::start(Box::new(checkpointer), metrics.clone()).map_err(failed)?;
+        let (mover, mover_thread) =
+            Mover::start(mover, durable.clone(), Arc::clone(&progress), metrics.clone(), folder.to_owned())
+                .map_err(failed)?;
         let (jobs, queue) = channel();
         let thread = WriterThread {
-            engine: through(engine),
-            checkpointer: checkpoint,
+            engine: through(Box::new(log)),
+            bounds,
+            next_sequence: moved.next_sequence,
+            latest_ms: moved.latest_ms,
+            mover,
+            durable: durable.clone(),
             progress: Arc::clone(&progress),
             wakeups: wakeups.clone(),
             metrics,
         };
         let writer_thread = std::thread::Builder::new().name("dragon-sync".into());
         let writer_thread = writer_thread.spawn(move || thread.run(&queue)).map_err(failed)?;
-        let deciding = Deciding { rows: LatestRows::new(deciding), last_number: 0, noted_ms: 0, jobs };
+        let rows = LatestRows::new(durable.clone(), deciding);
+        let deciding = Deciding { rows, last_number: 0, jobs };
         Ok(Self(Arc::new(Shared {
             deciding: Mutex::new(Some(deciding)),
-            clock: Mutex::new(clock),
+            clock: Mutex::new(Clock::start(moved.latest_ms)),
             reading: Mutex::new(Some(reading)),
             scanning: Mutex::new(Some(scanning)),
+            durable,
             progress,
             wakeups,
-            threads: Mutex::new(Threads { running: vec![writer_thread, checkpoint_thread], directory }),
+            threads: Mutex::new(Threads {
+                writer: Some(writer_thread),
+                mover: Some(mover_thread),
+                directory,
+            }),
         })))
     }
 }
@@ -126,7 +136,7 @@ impl Shared {
     }
 
     /// Decides a batch and hands it on; what it returns resolves when the batch is durable.
-    fn decide(&self, batch: &[Entry]) -> Result<(BatchOutcome, Durable)> {
+    fn decide(&self, batch: &[Entry]) -> Result<(BatchOutcome, Durability)> {
         let mut deciding = self.deciding.lock();
         let deciding = deciding.as_mut().ok_or_else(closed)?;
         self.progress.check()?;
@@ -145,56 +155,30 @@ impl Shared {
         }
     }
 
-    fn read<T>(&self, reader: &Mutex<Option<Reader>>, read: impl FnOnce(&Reader) -> Result<T>) -> Result<T> {
+    fn read<T>(
+        &self,
+        reader: &Mutex<Option<Reader>>,
+        read: impl FnOnce(&Durable, &mut Reader) -> Result<T>,
+    ) -> Result<T> {
         self.progress.check()?;
         let mut reader = reader.lock();
         let reader = reader.as_mut().ok_or_else(closed)?;
-        reader.at_one_moment(read).inspect_err(|error| self.stop_if_corrupt(error))
+        read(&self.durable, reader).inspect_err(|error| self.stop_if_corrupt(error))
     }
 
-    fn scan(&self, query: &Query) -> Result<Page> {
-        let now_ms = self.now_ms();
-        self.read(&self.scanning, |reader| {
-            let meta = reader.row(&query.meta())?;
-            let mut page = Page::begin(query, meta.as_ref(), now_ms)?;
-            let stem = query.stem();
-            reader.scan(&query.from(), |cell, row| {
-                if !cell.as_bytes().starts_with(&stem) {
-                    return Ok(ControlFlow::Break(()));
-                }
-                Ok(page.push(cell, row)?)
-            })?;
-            Ok(page)
-        })
-    }
-
-    fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
-        let mut from = after.map_or_else(Vec::new, past);
-        let mut page = AccountsPage::default();
-        self.read(&self.scanning, |reader| {
-            loop {
-                let mut next = None;
-                reader.scan(&from, |cell, _| {
-                    next = Some(cell);
-                    Ok(ControlFlow::Break(()))
-                })?;
-                let Some(cell) = next else { break };
-                if page.accounts.len() == limit {
-                    page.more = true;
-                    break;
-                }
-                let account = cell.account();
-                from = past(&account);
-                page.accounts.push(account);
-            }
-            Ok(page)
-        })
+    /// Rows as of one moment.
+    fn load(&self, cells: &[Cell]) -> Result<Vec<Option<Bytes>>> {
+        self.progress.check()?;
+        match self.durable.rows_at_hand(cells) {
+            Some(rows) => Ok(rows),
+            None => self.read(&self.reading, |durable, reader| durable.rows(reader, cells)),
+        }
     }
 
     /// Decides which of the rows found are still expired, and hands their deletion on.
-    fn sweep(&self, limit: usize) -> Result<(usize, Durable)> {
+    fn sweep(&self, limit: usize) -> Result<(usize, Durability)> {
         let now_ms = self.now_ms();
-        let found = self.read(&self.scanning, |reader| reader.swept(now_ms, limit))?;
+        let found = self.read(&self.scanning, |durable, reader| durable.swept(reader, now_ms, limit))?;
         let mut deciding = self.deciding.lock();
         let deciding = deciding.as_mut().ok_or_else(closed)?;
         self.progress.check()?;
@@ -211,12 +195,12 @@ impl Shared {
 }
 
 /// When a batch is durable.
-enum Durable {
+enum Durability {
     Already,
     Once(oneshot::Receiver<Result<()>>),
 }
 
-impl Durable {
+impl Durability {
     async fn reached(self) -> Result<()> {
         match self {
             Self::Already => Ok(()),
@@ -228,21 +212,18 @@ impl Durable {
 }
 
 impl Deciding {
-    fn hand_on(&mut self, writes: RowMap, now_ms: UnixMs) -> Result<Durable> {
+    fn hand_on(&mut self, writes: RowMap, now_ms: UnixMs) -> Result<Durability> {
         if writes.is_empty() && self.rows.is_settled() {
-            return Ok(Durable::Already);
+            return Ok(Durability::Already);
         }
-        let note_time = now_ms >= self.noted_ms + NOTE_TIME_EVERY_MS && !writes.is_empty();
-        let latest_ms = note_time.then_some(now_ms);
         let number = self.last_number + 1;
         let rows = Arc::new(writes);
         let (done, receiver) = oneshot::channel();
-        let job = Job { number, rows: Arc::clone(&rows), latest_ms, done };
+        let job = Job { number, rows: Arc::clone(&rows), now_ms, done };
         self.jobs.send(job).map_err(|_| closed())?;
         self.last_number = number;
-        self.noted_ms = latest_ms.unwrap_or(self.noted_ms);
         self.rows.decided(number, rows);
-        Ok(Durable::Once(receiver))
+        Ok(Durability::Once(receiver))
     }
 }
 
@@ -259,26 +240,15 @@ impl Backend for EmbeddedStore {
     }
 
     async fn load(&self, cells: &[Cell]) -> Result<Loaded> {
-        let rows = self.0.read(&self.0.reading, |reader| {
-            let mut rows: Vec<Option<Bytes>> = Vec::with_capacity(cells.len());
-            let mut bytes = 0;
-            for cell in cells {
-                if bytes > LOAD_BYTES_MAX {
-                    break;
-                }
-                let row = reader.row(cell)?;
-                bytes += row.as_ref().map_or(0, Bytes::len);
-                rows.push(row);
-            }
-            Ok(rows)
-        })?;
+        let rows = self.0.load(cells)?;
         Ok(Loaded { now_ms: self.0.now_ms(), rows })
     }
 
     async fn changed(&self, cell: &Cell, seen: u64) -> Result<()> {
         let registration = self.0.wakeups.register(cell);
-        let row = self.0.read(&self.0.reading, |reader| reader.row(cell))?;
-        if layout::stamp(cell, row.as_ref())? == seen {
+        let rows = self.0.load(std::slice::from_ref(cell))?;
+        let row = rows.first().and_then(Option::as_ref);
+        if layout::stamp(cell, row)? == seen {
             registration.woken().await;
         }
         Ok(())
@@ -286,12 +256,19 @@ impl Backend for EmbeddedStore {
 
     async fn scan(&self, query: &Query) -> Result<Page> {
         let (shared, query) = (Arc::clone(&self.0), query.clone());
-        blocking(move || shared.scan(&query)).await
+        blocking(move || {
+            let now_ms = shared.now_ms();
+            shared.read(&shared.scanning, |durable, reader| durable.page(reader, &query, now_ms))
+        })
+        .await
     }
 
     async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
         let (shared, after) = (Arc::clone(&self.0), after.cloned());
-        blocking(move || shared.accounts(after.as_ref(), limit)).await
+        blocking(move || {
+            shared.read(&shared.scanning, |durable, reader| durable.accounts(reader, after.as_ref(), limit))
+        })
+        .await
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize> {
@@ -327,22 +304,27 @@ fn closed() -> BackendError {
 }
 
 impl Shared {
-    /// Lets the threads finish what they have. When the last connection is gone, SQLite has moved its
-    /// log into the database and removed it; only then the folder counts as closed in order.
+    /// Lets the threads finish what they have: the last thing they do is to move the log into the database.
+    /// Then the folder is noted as closed, before the last connection goes and takes SQLite's log with it.
     fn close(&self) {
+        self.progress.closing.store(true, Ordering::Release);
         drop(self.deciding.lock().take());
         let mut threads = self.threads.lock();
-        for thread in threads.running.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the store panicked");
-            }
-        }
+        let writer_ended = threads.writer.take().is_none_or(|writer| writer.join().is_ok());
+        let Some(mover) = threads.mover.take() else { return };
         drop((self.reading.lock().take(), self.scanning.lock().take()));
-        if threads.directory.log().exists() {
+        let (true, Ok(database)) = (writer_ended, mover.join()) else {
+            tracing::error!("a thread of the store panicked");
             return;
-        }
-        if let Err(error) = threads.directory.mark_closed() {
-            tracing::warn!(%error, "the data folder could not be marked as closed");
+        };
+        let is_moved = self.durable.0.lock().is_empty() && self.progress.stopped.get().is_none();
+        let noted = database.settle().map_err(|error| error.to_string()).and_then(|()| {
+            let directory = &mut threads.directory;
+            let noted = if is_moved { directory.close_in_order() } else { directory.close_unmoved() };
+            noted.map_err(|error| error.to_string())
+        });
+        if let Err(error) = noted {
+            tracing::warn!(error, "the data folder could not be marked as closed");
         }
     }
 }

@@ -1,19 +1,23 @@
 //! Opening a data folder: nothing is served before everything in it has been looked at.
 
+use crate::database::{self, APPLICATION_ID, FORMAT, FORMAT_WITHOUT_LOG, Moved, Reader, RowChange, Writer};
+use crate::database_log;
 use crate::directory::{Directory, OpenError, State};
-use crate::engine::{self, APPLICATION_ID, FORMAT, Reader, Writer};
-use crate::wal;
+use crate::log::{self, Log, ReplayError, Replayed};
+use crate::mover::move_rows;
 use dragon_core::layout;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-/// The connections of an open database.
+/// An open folder: the database holds everything, and the log is empty.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) directory: Directory,
-    pub(crate) writer: Writer,
-    pub(crate) checkpointer: Writer,
+    pub(crate) log: Log,
+    pub(crate) moved: Moved,
+    /// For moving the log.
+    pub(crate) mover: Writer,
     /// For the rows that requests name.
     pub(crate) deciding: Reader,
     /// For reads beside the lane.
@@ -32,19 +36,63 @@ pub(crate) fn open(folder: &Path) -> Result<Opened, OpenError> {
     } else {
         find_loss(&directory)?;
     }
-    let writer = engine::open_writer(&database).map_err(refused)?;
-    check_format(&directory, &writer)?;
-    let mut reading = engine::open_reader(&database).map_err(refused)?;
+    let mut writer = database::open_writer(&database).map_err(refused)?;
+    let format = check_format(&directory, &writer)?;
+    let mut reading = database::open_reader(&database).map_err(refused)?;
     check_content(&directory, &writer, &mut reading)?;
+    if format == FORMAT_WITHOUT_LOG {
+        writer.upgrade().map_err(|error| directory.failed(std::io::Error::other(error)))?;
+    }
+    let before = writer.moved().map_err(refused)?;
+    let needs_log = matches!(directory.state(), State::Open | State::Unmoved) && format == FORMAT;
+    let replayed = read_log(&directory, before, needs_log)?;
+    let (log, moved) = move_log(&directory, &mut writer, replayed)?;
+    writer.count_opening().map_err(|error| directory.failed(std::io::Error::other(error)))?;
     let opened = Opened {
-        checkpointer: engine::open_writer(&database).map_err(refused)?,
-        deciding: engine::open_reader(&database).map_err(refused)?,
-        scanning: engine::open_reader(&database).map_err(refused)?,
-        writer,
+        log,
+        moved,
+        deciding: database::open_reader(&database).map_err(refused)?,
+        scanning: database::open_reader(&database).map_err(refused)?,
+        mover: writer,
         reading,
         directory,
     };
     Ok(opened)
+}
+
+/// Reads what a crash left in the log.
+fn read_log(directory: &Directory, before: Moved, needs_log: bool) -> Result<Replayed, OpenError> {
+    let numbers = log::numbers(directory.folder()).map_err(|error| directory.failed(error))?;
+    // The file that goes on after the moved ones is begun before the last of them is given up.
+    if needs_log && !numbers.iter().any(|number| *number >= before.file.max(1)) {
+        return Err(directory.damaged("it was not closed in order, and its log (log-…) is missing"));
+    }
+    let replayed = log::replay(directory.folder(), before).map_err(|error| match error {
+        ReplayError::Io(error) => directory.failed(error),
+        ReplayError::Damaged(what) => directory.damaged(what),
+    })?;
+    if !replayed.rows.is_empty() {
+        tracing::info!(rows = replayed.rows.len(), "taking over what the log holds since a crash");
+    }
+    Ok(replayed)
+}
+
+/// Begins the next file of the log, and moves the rows of those before it to the database.
+fn move_log(
+    directory: &Directory,
+    writer: &mut Writer,
+    replayed: Replayed,
+) -> Result<(Log, Moved), OpenError> {
+    let Replayed { rows, latest_ms, number, next_sequence } = replayed;
+    let failed = |error| directory.failed(error);
+    let log = Log::begin(directory.folder(), number + 1, next_sequence).map_err(failed)?;
+    let moved = Moved { file: number, next_sequence, latest_ms };
+    let mut rows: Vec<RowChange<'_>> = rows.iter().map(|(cell, row)| (cell, row.as_ref())).collect();
+    rows.sort_unstable_by_key(|(cell, _)| *cell);
+    let result = move_rows(writer, rows.into_iter(), moved);
+    result.map_err(|error| directory.failed(std::io::Error::other(error)))?;
+    directory.remove_logs(number).map_err(failed)?;
+    Ok((log, moved))
 }
 
 /// Makes a database beside, and takes it into use once it is durable: a crash in between leaves
@@ -60,7 +108,7 @@ fn create(directory: &Directory) -> Result<(), OpenError> {
         // unless someone emptied LOCK; so it is looked at like any other.
         return Ok(());
     }
-    engine::create(&new).map_err(|error| directory.failed(std::io::Error::other(error)))?;
+    database::create(&new).map_err(|error| directory.failed(std::io::Error::other(error)))?;
     directory.adopt_new_database().map_err(|error| directory.failed(error))
 }
 
@@ -74,14 +122,15 @@ fn find_loss(directory: &Directory) -> Result<(), OpenError> {
         }
         Err(error) => return Err(directory.failed(error)),
     }
-    if directory.state() == State::Open && !directory.log().exists() {
-        return Err(directory.damaged("it was not closed in order, and its log (store.db-wal) is missing"));
+    if directory.state() == State::Open && !directory.database_log().exists() {
+        return Err(directory.damaged("it was not closed in order, and store.db-wal is missing"));
     }
-    let damage = wal::find_damage(&directory.log()).map_err(|error| directory.failed(error))?;
+    let damage =
+        database_log::find_damage(&directory.database_log()).map_err(|error| directory.failed(error))?;
     damage.map_or(Ok(()), |what| Err(directory.damaged(what)))
 }
 
-fn check_format(directory: &Directory, writer: &Writer) -> Result<(), OpenError> {
+fn check_format(directory: &Directory, writer: &Writer) -> Result<i64, OpenError> {
     let number = |pragma: &str| {
         let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
         writer.connection().pragma_query_value(None, pragma, read).map_err(|error| directory.damaged(error))
@@ -90,7 +139,7 @@ fn check_format(directory: &Directory, writer: &Writer) -> Result<(), OpenError>
         return Err(directory.damaged("store.db is not a database of this program"));
     }
     match number("user_version")? {
-        FORMAT => Ok(()),
+        found @ (FORMAT | FORMAT_WITHOUT_LOG) => Ok(found),
         found if found > FORMAT => {
             Err(OpenError::Newer { folder: directory.folder().to_owned(), found, known: FORMAT })
         }

@@ -1,96 +1,123 @@
 //! The thread that makes batches durable. It does little else, because the time until it comes back
 //! to the next sync is what bounds the rate of batches.
 
-use crate::engine::{Change, WriteEngine};
+use crate::database::Moved;
+use crate::durable::Durable;
 use crate::metrics::EmbeddedMetrics;
+use crate::mover::{Mover, Order};
+use crate::progress::Progress;
+use crate::write_engine::{Change, WriteEngine};
 use dragon_contract::{BackendError, Result, Wakeups};
 use dragon_core::UnixMs;
 use dragon_core::batch::RowMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
-/// Rows written between two checkpoints, about: a page of the log each at worst.
-const CHECKPOINT_ROWS: usize = 8_000;
+/// When the log begins a new file and the rows of the last one are moved. Commits wait for a move that is
+/// still under way at twice that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBounds {
+    /// So long is a file then, in bytes, …
+    pub file_bytes: u64,
+    /// … or so much memory do its rows take, in bytes.
+    pub rows_bytes: usize,
+}
+
+impl LogBounds {
+    /// The default length of a file.
+    pub const FILE_BYTES_DEFAULT: u64 = 32 << 20;
+
+    /// Bounds for files of about this length.
+    #[must_use]
+    pub fn of_files(file_bytes: u64) -> Self {
+        let rows_bytes = usize::try_from(file_bytes + file_bytes / 2).unwrap_or(usize::MAX);
+        Self { file_bytes, rows_bytes }
+    }
+
+    fn are_passed(self, times: usize, file_bytes: u64, rows_bytes: usize) -> bool {
+        file_bytes >= self.file_bytes.saturating_mul(times as u64)
+            || rows_bytes >= self.rows_bytes.saturating_mul(times)
+    }
+}
+
+impl Default for LogBounds {
+    fn default() -> Self {
+        Self::of_files(Self::FILE_BYTES_DEFAULT)
+    }
+}
 
 /// One batch to make durable.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) number: u64,
     pub(crate) rows: Arc<RowMap>,
-    /// The time to note, when it is due.
-    pub(crate) latest_ms: Option<UnixMs>,
+    /// The store's time at which it was decided.
+    pub(crate) now_ms: UnixMs,
     pub(crate) done: oneshot::Sender<Result<()>>,
-}
-
-/// What the thread tells everyone else.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    /// The number of the last durable batch.
-    pub(crate) durable: AtomicU64,
-    /// Why the store has stopped, once it has. It stays stopped until a restart: what the disk holds
-    /// after a failed sync can't be known.
-    pub(crate) stopped: OnceLock<String>,
-}
-
-impl Progress {
-    /// Refuses work once the store has stopped.
-    pub(crate) fn check(&self) -> Result<()> {
-        match self.stopped.get() {
-            None => Ok(()),
-            Some(reason) => Err(BackendError::Unavailable(format!(
-                "the store stopped after a failure and needs a restart: {reason}"
-            ))),
-        }
-    }
-
-    pub(crate) fn stop(&self, reason: &str) {
-        if self.stopped.set(reason.to_owned()).is_ok() {
-            tracing::error!(reason, "the store stops until a restart");
-        }
-    }
 }
 
 pub(crate) struct WriterThread {
     pub(crate) engine: Box<dyn WriteEngine>,
-    pub(crate) checkpointer: Checkpointer,
+    pub(crate) bounds: LogBounds,
+    /// The sequence of the next record.
+    pub(crate) next_sequence: u64,
+    pub(crate) latest_ms: UnixMs,
+    pub(crate) mover: Mover,
+    pub(crate) durable: Durable,
     pub(crate) progress: Arc<Progress>,
     pub(crate) wakeups: Wakeups,
     pub(crate) metrics: EmbeddedMetrics,
 }
 
 impl WriterThread {
-    /// Works until nobody can send jobs any more.
+    /// Works until nobody can send jobs any more, then moves what is left.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
-        let mut rows_since_checkpoint = 0;
         while let Ok(job) = jobs.recv() {
             let mut group = vec![job];
             group.extend(jobs.try_iter());
-            rows_since_checkpoint += self.commit(group);
-            if rows_since_checkpoint >= CHECKPOINT_ROWS {
-                rows_since_checkpoint = 0;
-                // The thread is only gone when the store closes.
-                self.checkpointer.due.send(()).unwrap_or_default();
-            }
-            if self.checkpointer.moved_most.swap(false, Ordering::AcqRel) {
-                self.move_the_rest();
-            }
+            self.commit(group);
+            self.move_when_due();
+        }
+        self.mover.wait();
+        if self.progress.stopped.get().is_none() {
+            self.begin_move();
+            self.mover.wait();
         }
     }
 
-    /// SQLite begins its log anew only when a transaction finds all of it moved, which the
-    /// checkpointing thread never gets done while commits go on; so the little that came meanwhile is
-    /// moved here, between two commits.
-    fn move_the_rest(&mut self) {
-        if let Err(error) = self.engine.checkpoint() {
-            tracing::warn!(%error, "a checkpoint failed; the log grows until the next one");
+    fn move_when_due(&mut self) {
+        let rows_bytes = self.durable.0.lock().newest_bytes();
+        let file_bytes = self.engine.written_bytes();
+        let are_passed = |times| self.bounds.are_passed(times, file_bytes, rows_bytes);
+        if !are_passed(1) || self.progress.stopped.get().is_some() {
+            return;
+        }
+        let must_wait = are_passed(2);
+        if self.mover.is_busy() {
+            if !must_wait {
+                return;
+            }
+            self.mover.wait();
+        }
+        self.begin_move();
+    }
+
+    fn begin_move(&mut self) {
+        match self.engine.begin_file() {
+            Ok(file) => {
+                let layer = self.durable.0.lock().freeze();
+                let moved = Moved { file, next_sequence: self.next_sequence, latest_ms: self.latest_ms };
+                self.mover.begin(Order { layer, moved });
+            }
+            Err(error) => self.progress.stop(&format!("the log can't go on in a new file: {error}")),
         }
     }
 
-    /// Commits the batches as one transaction, answers them, and returns how many rows it wrote.
-    fn commit(&mut self, group: Vec<Job>) -> usize {
+    /// Commits the batches as one record and answers them.
+    fn commit(&mut self, group: Vec<Job>) {
         let result = self.progress.check().and_then(|()| self.write(&group));
         if result.is_ok() {
             if let Some(last) = group.last() {
@@ -100,28 +127,24 @@ impl WriterThread {
                 self.wakeups.wake(job.rows.keys());
             }
         }
-        let rows = group.iter().map(|job| job.rows.len()).sum();
         for job in group {
             // Nobody has to wait for the end of a batch.
             job.done.send(result.clone()).unwrap_or_default();
         }
-        rows
     }
 
     fn write(&mut self, group: &[Job]) -> Result<()> {
-        let mut change =
-            Change { rows: Vec::new(), latest_ms: group.iter().filter_map(|job| job.latest_ms).max() };
+        let latest_ms = group.iter().map(|job| job.now_ms).max().unwrap_or_default();
+        let mut change = Change { rows: Vec::new(), latest_ms };
         for (at, job) in group.iter().enumerate() {
             let is_last = |cell| group[at + 1..].iter().all(|later| !later.rows.contains_key(cell));
             change.rows.extend(
                 job.rows.iter().filter(|(cell, _)| is_last(cell)).map(|(cell, row)| (cell, row.as_ref())),
             );
         }
-        if change.rows.is_empty() && change.latest_ms.is_none() {
+        if change.rows.is_empty() {
             return Ok(()); // They only wait for what came before.
         }
-        // Neighbours in the tree are written one after the other.
-        change.rows.sort_unstable_by_key(|(cell, _)| *cell);
         let begun = Instant::now();
         let written = self.engine.write(&change);
         self.metrics.sync_seconds.observe(begun.elapsed().as_secs_f64());
@@ -133,38 +156,15 @@ impl WriterThread {
             } else {
                 BackendError::OutcomeUnknown(error.message)
             }
-        })
-    }
-}
-
-/// The thread that moves the log into the database file, beside the commits.
-pub(crate) struct Checkpointer {
-    due: Sender<()>,
-    /// Set when it is done, with all but what was committed meanwhile.
-    moved_most: Arc<AtomicBool>,
-}
-
-impl Checkpointer {
-    pub(crate) fn start(
-        mut engine: Box<dyn WriteEngine>,
-        metrics: EmbeddedMetrics,
-    ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
-        let (due, told) = channel();
-        let moved_most = Arc::new(AtomicBool::new(false));
-        let done = Arc::clone(&moved_most);
-        let thread = std::thread::Builder::new().name("dragon-checkpoint".into()).spawn(move || {
-            while told.recv().is_ok() {
-                let begun = Instant::now();
-                match engine.checkpoint() {
-                    Ok(()) => done.store(true, Ordering::Release),
-                    // The log keeps what was not moved; the next checkpoint finds it.
-                    Err(error) => {
-                        tracing::warn!(%error, "a checkpoint failed; the log grows until the next one")
-                    }
-                }
-                metrics.checkpoint_seconds.observe(begun.elapsed().as_secs_f64());
-            }
         })?;
-        Ok((Self { due, moved_most }, thread))
+        self.next_sequence += 1;
+        self.latest_ms = self.latest_ms.max(latest_ms);
+        let mut layers = self.durable.0.lock();
+        let taken_in = group.iter().try_for_each(|job| layers.put_all(&job.rows));
+        // They were decided a moment ago: unreadable rows would be a fault of this program.
+        taken_in.map_err(|error| {
+            self.progress.stop(&error.to_string());
+            BackendError::OutcomeUnknown(error.to_string())
+        })
     }
 }

@@ -5,7 +5,7 @@ use crate::OpenError;
 use dragon_contract::Backend as _;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A store that was killed: its files as they were while it served.
 async fn crashed(folder: &Path, writes: u64) {
@@ -60,16 +60,40 @@ async fn a_folder_serves_once_at_a_time_and_again_after() {
     assert_eq!(count(&open(folder.path()).unwrap()).await, 1);
 }
 
+/// The one file of a log that is not full yet.
+fn log_of(folder: &Path) -> PathBuf {
+    crate::log::file_of(folder, 1)
+}
+
+/// Where the records of a log begin, and where the last one ends.
+fn records(log: &Path) -> Vec<usize> {
+    let bytes = fs::read(log).unwrap();
+    let mut places = vec![512];
+    loop {
+        let at = *places.last().unwrap();
+        let length = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+        if length == 0 {
+            return places;
+        }
+        places.push((at + 16 + length as usize).next_multiple_of(8));
+    }
+}
+
 #[tokio::test]
 async fn damage_in_the_middle_of_the_log_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     crashed(folder.path(), 20).await;
-    let log = folder.path().join("store.db-wal");
-    let len = fs::metadata(&log).unwrap().len() as usize;
-    // The header, a frame's header, and pages from the first frames to far behind.
-    for at in [3, 17, 40, 60, 200, len / 4, len / 2] {
+    let log = log_of(folder.path());
+    let places = records(&log);
+    assert_eq!(places.len(), 21);
+    // The header, and of records up to the one before the last: length, checksum, sequence, content.
+    let heads = [3, 10, 20, 25].into_iter();
+    let in_records = [0, 1, 10, 18].map(|number| places[number]);
+    for at in
+        heads.chain(in_records.into_iter().flat_map(|at| [at, at + 3, at + 5, at + 15, at + 20, at + 999]))
+    {
         flip(&log, at);
-        assert_damaged(folder.path(), &format!("byte {at} of {len}"));
+        assert_damaged(folder.path(), &format!("byte {at}"));
         flip(&log, at);
     }
     assert_eq!(count(&open(folder.path()).unwrap()).await, 20);
@@ -77,13 +101,36 @@ async fn damage_in_the_middle_of_the_log_is_reported() {
 
 #[tokio::test]
 async fn a_torn_end_of_the_log_is_no_damage() {
+    for torn in [0, 5, 20, 1_000] {
+        let folder = tempfile::tempdir().unwrap();
+        crashed(folder.path(), 20).await;
+        let log = log_of(folder.path());
+        let last = records(&log)[19];
+        flip(&log, last + torn);
+        // The last record is gone, as after a power cut in the middle of its write.
+        let store = open(folder.path()).unwrap();
+        assert_eq!(count(&store).await, 19);
+        commit(&store, 99, 10).await.unwrap();
+        assert_eq!(count(&store).await, 20);
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_cut_short_or_lacks_a_file_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     crashed(folder.path(), 20).await;
-    let log = folder.path().join("store.db-wal");
-    let bytes = fs::read(&log).unwrap();
-    fs::write(&log, &bytes[..bytes.len() - 100]).unwrap();
-    // The last transaction is gone, as after a power cut in the middle of its write.
-    assert_eq!(count(&open(folder.path()).unwrap()).await, 19);
+    let whole = fs::read(log_of(folder.path())).unwrap();
+    // A second file that goes on where the first one ended, as after many more writes.
+    let next = crate::log::Log::begin(folder.path(), 2, 21).unwrap();
+    drop(next);
+    assert_eq!(records(&log_of(folder.path())).len(), 21);
+    let first = log_of(folder.path());
+    flip(&first, records(&first)[19] + 20);
+    assert_damaged(folder.path(), "the last record of a file that another one follows");
+    fs::remove_file(&first).unwrap();
+    assert_damaged(folder.path(), "the first file is missing");
+    fs::write(&first, whole).unwrap();
+    assert_eq!(count(&open(folder.path()).unwrap()).await, 20);
 }
 
 #[tokio::test]
@@ -116,7 +163,9 @@ async fn any_flipped_byte_of_a_closed_database_is_reported_or_harmless() {
 
 #[tokio::test]
 async fn missing_and_foreign_files_are_reported() {
-    for (name, remove) in [("store.db", true), ("store.db", false), ("store.db-wal", true)] {
+    for (name, remove) in
+        [("store.db", true), ("store.db", false), ("store.db-wal", true), ("log-0000000001", true)]
+    {
         let folder = tempfile::tempdir().unwrap();
         crashed(folder.path(), 3).await;
         let path = folder.path().join(name);
@@ -142,9 +191,33 @@ async fn a_newer_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     open(folder.path()).unwrap().close().await;
     let connection = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
-    connection.pragma_update(None, "user_version", 2).unwrap();
+    connection.pragma_update(None, "user_version", 3).unwrap();
     drop(connection);
-    assert!(matches!(open(folder.path()).unwrap_err(), OpenError::Newer { found: 2, known: 1, .. }));
+    assert!(matches!(open(folder.path()).unwrap_err(), OpenError::Newer { found: 3, known: 2, .. }));
+}
+
+/// What a program of format 1 left when it was closed in order.
+#[tokio::test]
+async fn a_folder_of_the_format_before_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    commit(&store, 1, 10).await.unwrap();
+    store.close().await;
+    drop(store);
+    let connection = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+    let older =
+        "CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), latest_ms INTEGER NOT NULL) STRICT;
+                 INSERT INTO clock (id, latest_ms) VALUES (1, 4102444800000);
+                 DROP TABLE moved; PRAGMA user_version = 1";
+    connection.execute_batch(older).unwrap();
+    connection.close().unwrap();
+    let store = open(folder.path()).unwrap();
+    assert_eq!(count(&store).await, 1);
+    assert!(store.health().await.unwrap().now_ms >= 4_102_444_800_000);
+    commit(&store, 2, 10).await.unwrap();
+    store.close().await;
+    drop(store);
+    assert_eq!(count(&open(folder.path()).unwrap()).await, 2);
 }
 
 #[tokio::test]

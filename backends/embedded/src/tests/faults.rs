@@ -1,9 +1,9 @@
 //! An engine that fails: before it wrote anything, or at the sync. Each of the first calls fails once.
 
 use super::{commit, count, open};
-use crate::engine::{Change, WriteEngine, WriteError};
-use crate::{EmbeddedMetrics, EmbeddedStore};
-use dragon_contract::{Backend as _, BackendError, Result};
+use crate::write_engine::{Change, WriteEngine, WriteError};
+use crate::{EmbeddedMetrics, EmbeddedStore, LogBounds};
+use dragon_contract::{Backend as _, BackendError};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -33,8 +33,12 @@ impl WriteEngine for FaultyEngine {
         Err(WriteError { nothing_applied: self.fault == Fault::Refused, message: "injected".into() })
     }
 
-    fn checkpoint(&mut self) -> Result<()> {
-        self.inner.checkpoint()
+    fn written_bytes(&self) -> u64 {
+        self.inner.written_bytes()
+    }
+
+    fn begin_file(&mut self) -> std::io::Result<u64> {
+        self.inner.begin_file()
     }
 }
 
@@ -45,8 +49,13 @@ async fn after_a_failed_write_the_store_is_closed_and_nothing_is_half_applied() 
             let folder = tempfile::tempdir().unwrap();
             let through =
                 |inner| Box::new(FaultyEngine { inner, fault, calls_before }) as Box<dyn WriteEngine>;
-            let store =
-                EmbeddedStore::open_through(folder.path(), EmbeddedMetrics::default(), through).unwrap();
+            let store = EmbeddedStore::open_through(
+                folder.path(),
+                LogBounds::default(),
+                EmbeddedMetrics::default(),
+                through,
+            )
+            .unwrap();
             // Two at a time, so that one is decided while the other is being written.
             let (mut applied, mut unknown, mut refused) = (0, 0, 0);
             for number in 0..10 {

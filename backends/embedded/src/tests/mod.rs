@@ -2,9 +2,9 @@
 
 mod damage;
 mod faults;
-mod log_size;
+mod moving;
 
-use crate::{EmbeddedMetrics, EmbeddedStore, OpenError};
+use crate::{EmbeddedMetrics, EmbeddedStore, LogBounds, OpenError};
 use bytes::Bytes;
 use dragon_contract::{Backend as _, BackendError, BatchOutcome};
 use dragon_core::batch::Entry;
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 fn open(folder: &Path) -> Result<EmbeddedStore, OpenError> {
-    EmbeddedStore::open(folder, EmbeddedMetrics::default())
+    EmbeddedStore::open(folder, LogBounds::default(), EmbeddedMetrics::default())
 }
 
 fn account() -> Account {

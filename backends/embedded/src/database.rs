@@ -1,58 +1,55 @@
-//! SQLite: how rows lie in the file, and the few statements that read and write them. Each stored row
-//! ends with a CRC-32 over its name and its bytes, because SQLite has no checksum of its own for pages.
+//! The database, an SQLite file: how rows lie in it, and the few statements that read and write them. Each
+//! stored row ends with a CRC-32 over its name and its bytes, because SQLite has no checksum of its own for
+//! pages. What is committed here comes from the log, and leaves it only after.
 
 use bytes::Bytes;
 use dragon_contract::{BackendError, Result, stored_cell};
 use dragon_core::UnixMs;
 use dragon_core::cell::Cell;
 use dragon_core::layout;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// The format of the file. Raise it with every change that an older program would misread.
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
+/// The format before: every commit went straight to the database.
+pub(crate) const FORMAT_WITHOUT_LOG: i64 = 1;
 /// "CDra": says that the file is ours.
 pub(crate) const APPLICATION_ID: i64 = 0x4344_7261;
 const CRC_BYTES: usize = 4;
 
-const SCHEMA: &str = "
+const CELLS: &str = "
     CREATE TABLE cell (
         name BLOB PRIMARY KEY,     -- account, NUL, kind, id
         row BLOB NOT NULL,         -- the row, then its CRC-32
         sweep_at_ms INTEGER        -- when a sweep may delete it; NULL = never
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX cell_by_sweep ON cell (sweep_at_ms) WHERE sweep_at_ms IS NOT NULL;
-    CREATE TABLE clock (
+    CREATE INDEX cell_by_sweep ON cell (sweep_at_ms) WHERE sweep_at_ms IS NOT NULL;";
+const MOVED: &str = "
+    CREATE TABLE moved (
         id INTEGER PRIMARY KEY CHECK (id = 1),
-        latest_ms INTEGER NOT NULL -- the latest time that was seen, to within a second
+        file INTEGER NOT NULL,          -- the last file of the log whose rows are all here
+        next_sequence INTEGER NOT NULL, -- of the first record after it
+        latest_ms INTEGER NOT NULL,     -- the store's time in the last record that is here
+        openings INTEGER NOT NULL       -- how often the folder was opened
     ) STRICT;
-    INSERT INTO clock (id, latest_ms) VALUES (1, 0);";
+    INSERT INTO moved (id, file, next_sequence, latest_ms, openings) VALUES (1, 0, 1, 0, 0);";
 
-/// The rows of one transaction, and the time to note with it.
-#[derive(Debug)]
-pub(crate) struct Change<'a> {
-    pub(crate) rows: Vec<(&'a Cell, Option<&'a Bytes>)>,
-    pub(crate) latest_ms: Option<UnixMs>,
+/// How far the log has been moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// The last file of the log whose rows are all here.
+    pub(crate) file: u64,
+    /// The sequence of the first record after it.
+    pub(crate) next_sequence: u64,
+    /// The latest time that was stored.
+    pub(crate) latest_ms: UnixMs,
 }
 
-/// What the writing thread needs of an engine: so narrow that a test can put failures in between.
-pub(crate) trait WriteEngine: Send {
-    /// Writes all rows durably, or none.
-    fn write(&mut self, change: &Change<'_>) -> std::result::Result<(), WriteError>;
-
-    /// Moves what the log holds to the database file.
-    fn checkpoint(&mut self) -> Result<()>;
-}
-
-/// A write that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct WriteError {
-    /// Whether nothing of it can have become durable.
-    pub(crate) nothing_applied: bool,
-    /// What the engine said.
-    pub(crate) message: String,
-}
+/// A row to write (`None` = delete).
+pub(crate) type RowChange<'a> = (&'a Cell, Option<&'a Bytes>);
 
 /// A connection that writes. There is one.
 #[derive(Debug)]
@@ -77,21 +74,28 @@ pub(crate) fn create(path: &Path) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
-    transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(CELLS)?;
+    transaction.execute_batch(MOVED)?;
     transaction.commit()?;
     connection.close().map_err(|(_, error)| error)
 }
 
-/// Opens for writing, without checkpoints of SQLite's own choosing.
+/// Opens for writing.
 pub(crate) fn open_writer(path: &Path) -> rusqlite::Result<Writer> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "cache_size", -65_536)?;
+    keep_log(&connection)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(Writer(connection))
+}
+
+/// Has SQLite leave its log as it is when the last connection goes: a folder that turns out to be damaged
+/// is left as it was found, and one that is closed in order has been settled before.
+fn keep_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 
 /// Opens for reading.
@@ -100,28 +104,72 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Reader> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "cache_size", -32_768)?;
+    keep_log(&connection)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(Reader(connection))
 }
 
 impl Writer {
-    /// The latest time that was noted.
-    pub(crate) fn latest_ms(&self) -> rusqlite::Result<UnixMs> {
-        let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-        self.0.query_row("SELECT latest_ms FROM clock", [], read).map(|ms| u64::try_from(ms).unwrap_or(0))
+    /// Brings a file of [`FORMAT_WITHOUT_LOG`] to the present format.
+    pub(crate) fn upgrade(&mut self) -> rusqlite::Result<()> {
+        let transaction = self.0.transaction()?;
+        transaction.execute_batch(MOVED)?;
+        transaction.execute("UPDATE moved SET latest_ms = (SELECT latest_ms FROM clock)", [])?;
+        transaction.execute_batch("DROP TABLE clock")?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+        transaction.commit()
+    }
+
+    /// How far the log has been moved.
+    pub(crate) fn moved(&self) -> rusqlite::Result<Moved> {
+        let read = |row: &rusqlite::Row<'_>| {
+            let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+            Ok(Moved { file: number(0)?, next_sequence: number(1)?, latest_ms: number(2)? })
+        };
+        self.0.query_row("SELECT file, next_sequence, latest_ms FROM moved", [], read)
     }
 
     pub(crate) fn connection(&self) -> &Connection {
         &self.0
     }
 
-    fn put_all(transaction: &Transaction<'_>, change: &Change<'_>) -> Result<()> {
+    /// Writes rows durably, in one transaction; with the last ones of a file of the log, that it is moved.
+    pub(crate) fn write(&mut self, rows: &[RowChange<'_>], moved: Option<Moved>) -> Result<()> {
+        let immediate = rusqlite::TransactionBehavior::Immediate;
+        let transaction = self.0.transaction_with_behavior(immediate).map_err(failed)?;
+        Self::put_all(&transaction, rows)?;
+        if let Some(Moved { file, next_sequence, latest_ms }) = moved {
+            let numbers = [file, next_sequence, latest_ms].map(u64::cast_signed);
+            transaction
+                .prepare_cached("UPDATE moved SET file = ?1, next_sequence = ?2, latest_ms = ?3")
+                .and_then(|mut update| update.execute(numbers))
+                .map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)
+    }
+
+    /// Counts an opening: with this write SQLite's log comes into being, so that its absence later means loss.
+    pub(crate) fn count_opening(&self) -> rusqlite::Result<()> {
+        self.0.execute("UPDATE moved SET openings = openings + 1", []).map(drop)
+    }
+
+    /// Moves all of SQLite's own log, so that the file needs none.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let read = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
+        let is_blocked = self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], read).map_err(failed)?;
+        if is_blocked {
+            return Err(BackendError::Unavailable("a reader holds SQLite's log".into()));
+        }
+        Ok(())
+    }
+
+    fn put_all(transaction: &Transaction<'_>, rows: &[RowChange<'_>]) -> Result<()> {
         let mut put = transaction
             .prepare_cached("INSERT OR REPLACE INTO cell (name, row, sweep_at_ms) VALUES (?1, ?2, ?3)")
             .map_err(failed)?;
         let mut delete = transaction.prepare_cached("DELETE FROM cell WHERE name = ?1").map_err(failed)?;
         let mut stored = Vec::new();
-        for (cell, row) in &change.rows {
+        for (cell, row) in rows {
             let name = &cell.as_bytes()[..];
             match row {
                 None => delete.execute([name]).map_err(failed)?,
@@ -134,28 +182,7 @@ impl Writer {
                 }
             };
         }
-        if let Some(latest_ms) = change.latest_ms {
-            let mut note = transaction.prepare_cached("UPDATE clock SET latest_ms = ?1").map_err(failed)?;
-            note.execute([latest_ms.cast_signed()]).map_err(failed)?;
-        }
         Ok(())
-    }
-}
-
-impl WriteEngine for Writer {
-    fn write(&mut self, change: &Change<'_>) -> std::result::Result<(), WriteError> {
-        let before = |error: BackendError| WriteError { nothing_applied: true, message: error.to_string() };
-        let immediate = rusqlite::TransactionBehavior::Immediate;
-        let transaction =
-            self.0.transaction_with_behavior(immediate).map_err(|error| before(failed(error)))?;
-        Self::put_all(&transaction, change).map_err(before)?;
-        transaction
-            .commit()
-            .map_err(|error| WriteError { nothing_applied: false, message: failed(error).to_string() })
-    }
-
-    fn checkpoint(&mut self) -> Result<()> {
-        self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)
     }
 }
 
@@ -179,7 +206,7 @@ impl Reader {
     pub(crate) fn scan(
         &self,
         from: &[u8],
-        mut visit: impl FnMut(Cell, Bytes) -> Result<std::ops::ControlFlow<()>>,
+        mut visit: impl FnMut(Cell, Bytes) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let mut select = self
             .0
@@ -196,17 +223,19 @@ impl Reader {
         Ok(())
     }
 
-    /// Cells that a sweep may delete at that time.
-    pub(crate) fn swept(&self, now_ms: UnixMs, limit: usize) -> Result<Vec<Cell>> {
+    /// Hands cells that a sweep may delete at that time to `visit`, until it says stop.
+    pub(crate) fn swept(&self, now_ms: UnixMs, mut visit: impl FnMut(Cell) -> ControlFlow<()>) -> Result<()> {
         let mut select = self
             .0
-            .prepare_cached("SELECT name FROM cell WHERE sweep_at_ms <= ?1 ORDER BY sweep_at_ms LIMIT ?2")
+            .prepare_cached("SELECT name FROM cell WHERE sweep_at_ms <= ?1 ORDER BY sweep_at_ms")
             .map_err(failed)?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = select
-            .query_map([now_ms.cast_signed(), limit], |row| row.get::<_, Vec<u8>>(0))
-            .map_err(failed)?;
-        found.map(|name| stored_cell(name.map_err(failed)?)).collect()
+        let mut found = select.query([now_ms.cast_signed()]).map_err(failed)?;
+        while let Some(row) = found.next().map_err(failed)? {
+            if visit(stored_cell(row.get::<_, Vec<u8>>(0).map_err(failed)?)?).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,183 @@
+//! What is durable, as one: the layers over the database. Reads happen at one moment although the two are
+//! looked at one after the other: what the layers do not have was in the database when they were looked
+//! at, and still is as it was unless a layer was completed or moved meanwhile, which the epoch tells;
+//! then the look is taken again.
+
+use crate::database::Reader;
+use crate::layers::{Layers, Stretch};
+use bytes::Bytes;
+use dragon_contract::{AccountsPage, LOAD_BYTES_MAX, Result};
+use dragon_core::UnixMs;
+use dragon_core::cell::{Account, Cell, past};
+use dragon_core::page::{Page, Query};
+use parking_lot::Mutex;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// Rows of the layers that a list looks at first; most lists need no more.
+const STRETCH_ROWS: usize = 4_000;
+
+/// The durable rows. Clones share them. Lock order: a reader's lock before the one here, which is a leaf.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Durable(pub(crate) Arc<Mutex<Layers>>);
+
+impl Durable {
+    /// Reads layers and database at one moment.
+    fn at_one_moment<L, T>(
+        &self,
+        reader: &mut Reader,
+        look: impl Fn(&Layers) -> L,
+        read: impl Fn(&Reader, L) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            let (looked, epoch) = {
+                let layers = self.0.lock();
+                (look(&layers), layers.epoch)
+            };
+            let found = reader.at_one_moment(|reader| read(reader, looked))?;
+            if self.0.lock().epoch == epoch {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The row of a cell.
+    pub(crate) fn row(&self, reader: &Reader, cell: &Cell) -> Result<Option<Bytes>> {
+        let row = self.0.lock().row(cell);
+        row.map_or_else(|| reader.row(cell), Ok)
+    }
+
+    /// Rows that the layers alone can tell: `None` when the database has to be asked.
+    pub(crate) fn rows_at_hand(&self, cells: &[Cell]) -> Option<Vec<Option<Bytes>>> {
+        let layers = self.0.lock();
+        let rows: Option<Vec<_>> = cells.iter().map(|cell| layers.row(cell)).collect();
+        let bytes = |rows: &Vec<Option<Bytes>>| rows.iter().flatten().map(Bytes::len).sum::<usize>();
+        rows.filter(|rows| bytes(rows) <= LOAD_BYTES_MAX)
+    }
+
+    /// Rows, cut short after [`LOAD_BYTES_MAX`] bytes.
+    pub(crate) fn rows(&self, reader: &mut Reader, cells: &[Cell]) -> Result<Vec<Option<Bytes>>> {
+        let look = |layers: &Layers| cells.iter().map(|cell| layers.row(cell)).collect::<Vec<_>>();
+        self.at_one_moment(reader, look, |reader, looked| {
+            let mut rows = Vec::with_capacity(cells.len());
+            let mut bytes = 0;
+            for (cell, looked) in cells.iter().zip(looked) {
+                if bytes > LOAD_BYTES_MAX {
+                    break;
+                }
+                let row = looked.map_or_else(|| reader.row(cell), Ok)?;
+                bytes += row.as_ref().map_or(0, Bytes::len);
+                rows.push(row);
+            }
+            Ok(rows)
+        })
+    }
+
+    /// One page of a name space.
+    pub(crate) fn page(&self, reader: &mut Reader, query: &Query, now_ms: UnixMs) -> Result<Page> {
+        let (from, stem, meta) = (query.from(), query.stem(), query.meta());
+        for rows_max in [STRETCH_ROWS, usize::MAX - 1] {
+            let look = |layers: &Layers| (layers.row(&meta), layers.stretch(&from, &stem, rows_max));
+            let page = self.at_one_moment(reader, look, |reader, (meta_row, stretch)| {
+                let meta_row = meta_row.map_or_else(|| reader.row(&meta), Ok)?;
+                let mut page = Page::begin(query, meta_row.as_ref(), now_ms)?;
+                let is_full = merge(reader, (&from, &stem), stretch, |cell, row| Ok(page.push(cell, row)?))?;
+                Ok(is_full.then_some(page))
+            })?;
+            if let Some(page) = page {
+                return Ok(page);
+            }
+        }
+        Err(dragon_contract::BackendError::Unavailable("a list could not be read at one moment".into()))
+    }
+
+    /// A page of accounts.
+    pub(crate) fn accounts(
+        &self,
+        reader: &mut Reader,
+        after: Option<&Account>,
+        limit: usize,
+    ) -> Result<AccountsPage> {
+        let from = after.map_or_else(Vec::new, past);
+        let look = |layers: &Layers| layers.accounts(&from, limit + 1);
+        self.at_one_moment(reader, look, |reader, mut accounts| {
+            let mut from = from.clone();
+            for _ in 0..=limit {
+                let mut next = None;
+                reader.scan(&from, |cell, _| {
+                    next = Some(cell);
+                    Ok(ControlFlow::Break(()))
+                })?;
+                let Some(account) = next.map(|cell| cell.account()) else { break };
+                from = past(&account);
+                accounts.push(account);
+            }
+            accounts.sort_unstable();
+            accounts.dedup();
+            let more = accounts.len() > limit;
+            accounts.truncate(limit);
+            Ok(AccountsPage { accounts, more })
+        })
+    }
+
+    /// Cells that a sweep may delete at that time.
+    pub(crate) fn swept(&self, reader: &Reader, now_ms: UnixMs, limit: usize) -> Result<Vec<Cell>> {
+        let mut cells = self.0.lock().swept(now_ms, limit);
+        reader.swept(now_ms, |cell| {
+            // What a layer has was written since, and perhaps swept.
+            if cells.len() < limit && self.0.lock().row(&cell).is_none() {
+                cells.push(cell);
+            }
+            if cells.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(cells)
+    }
+}
+
+/// Hands the rows of database and layers to `visit` in the order of their names, a layer's row in place of
+/// the database's. Returns whether that was all, or `visit` had enough: not when the stretch was cut before.
+fn merge(
+    reader: &Reader,
+    (from, stem): (&[u8], &[u8]),
+    stretch: Stretch,
+    mut visit: impl FnMut(Cell, Bytes) -> Result<ControlFlow<()>>,
+) -> Result<bool> {
+    let mut is_full = false;
+    let mut layered = stretch.rows.into_iter().peekable();
+    reader.scan(from, |stored_cell, stored_row| {
+        if !stored_cell.as_bytes().starts_with(stem) {
+            return Ok(ControlFlow::Break(()));
+        }
+        let mut stored = Some(stored_row);
+        while let Some((cell, row)) = layered.next_if(|(cell, _)| *cell <= stored_cell) {
+            if cell == stored_cell {
+                stored = None;
+            }
+            if let Some(row) = row
+                && visit(cell, row)?.is_break()
+            {
+                is_full = true;
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        if stretch.is_cut && layered.peek().is_none() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if let Some(row) = stored
+            && visit(stored_cell, row)?.is_break()
+        {
+            is_full = true;
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    for (cell, row) in layered {
+        if is_full {
+            break;
+        }
+        if let Some(row) = row {
+            is_full = visit(cell, row)?.is_break();
+        }
+    }
+    Ok(is_full || !stretch.is_cut)
+}

@@ -1,0 +1,162 @@
+//! The rows that are durable in the log but not yet in the database, in memory: a layer that takes in what
+//! is written, and for some time another one, which is complete and being moved. A newer layer's row
+//! counts more than an older one's, and any layer's more than the database's.
+
+use bytes::Bytes;
+use dragon_core::UnixMs;
+use dragon_core::batch::RowMap;
+use dragon_core::cell::{Account, Cell, past};
+use dragon_core::layout::{self, Corrupt};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// What a row takes in memory besides its bytes, about.
+const ROW_OVERHEAD_BYTES: usize = 200;
+
+/// The rows of one stretch of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Layer {
+    rows: RowMap,
+    /// The names in order, for lists. They change less often than the rows.
+    names: BTreeMap<Bytes, Cell>,
+    bytes: usize,
+    /// The earliest time at which a row of it may be swept.
+    sweep_at_ms: Option<UnixMs>,
+}
+
+impl Layer {
+    /// Takes in a row.
+    ///
+    /// # Errors
+    /// [`Corrupt`] when the row can't be read.
+    fn put(&mut self, cell: &Cell, row: Option<Bytes>) -> Result<(), Corrupt> {
+        if let Some(row) = &row {
+            let sweep_at_ms = layout::sweep_at_ms(cell, row)?;
+            self.sweep_at_ms = [self.sweep_at_ms, sweep_at_ms].into_iter().flatten().min();
+        }
+        self.bytes += row.as_ref().map_or(0, Bytes::len);
+        match self.rows.get_mut(cell) {
+            Some(present) => {
+                let before = std::mem::replace(present, row);
+                self.bytes -= before.map_or(0, |before| before.len());
+            }
+            None => {
+                self.bytes += cell.as_bytes().len() + ROW_OVERHEAD_BYTES;
+                self.names.insert(cell.as_bytes().clone(), cell.clone());
+                self.rows.insert(cell.clone(), row);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows in the order of their names.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = (&Cell, Option<&Bytes>)> {
+        self.names.values().map(|cell| (cell, self.rows.get(cell).and_then(Option::as_ref)))
+    }
+
+    fn from(&self, from: &[u8]) -> impl Iterator<Item = &Cell> {
+        self.names.range::<[u8], _>((Bound::Included(from), Bound::Unbounded)).map(|(_, cell)| cell)
+    }
+}
+
+/// All layers.
+#[derive(Debug, Default)]
+pub(crate) struct Layers {
+    newest: Layer,
+    moving: Option<Arc<Layer>>,
+    /// Counts each change of which layers there are: who reads layers and database one after the other
+    /// looks at it before and after.
+    pub(crate) epoch: u64,
+}
+
+/// Some rows of the layers, in the order of their names.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    pub(crate) rows: Vec<(Cell, Option<Bytes>)>,
+    /// Whether there are more behind the last one.
+    pub(crate) is_cut: bool,
+}
+
+impl Layers {
+    /// Takes in durable rows.
+    ///
+    /// # Errors
+    /// [`Corrupt`] when a row can't be read.
+    pub(crate) fn put_all(&mut self, rows: &RowMap) -> Result<(), Corrupt> {
+        rows.iter().try_for_each(|(cell, row)| self.newest.put(cell, row.clone()))
+    }
+
+    /// Whether the database has everything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.each().all(|layer| layer.rows.is_empty())
+    }
+
+    /// About how much memory the newest layer takes.
+    pub(crate) fn newest_bytes(&self) -> usize {
+        self.newest.bytes
+    }
+
+    /// Completes the newest layer, to be moved.
+    pub(crate) fn freeze(&mut self) -> Arc<Layer> {
+        debug_assert!(self.moving.is_none(), "one layer is moved at a time");
+        let layer = Arc::new(std::mem::take(&mut self.newest));
+        self.moving = Some(Arc::clone(&layer));
+        self.epoch += 1;
+        layer
+    }
+
+    /// Lets go of the layer that was moved: the database has its rows.
+    pub(crate) fn moved(&mut self) {
+        self.moving = None;
+        self.epoch += 1;
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Layer> {
+        std::iter::once(&self.newest).chain(self.moving.as_deref())
+    }
+
+    /// The row of a cell: `None` when no layer has it, `Some(None)` when it is deleted.
+    pub(crate) fn row(&self, cell: &Cell) -> Option<Option<Bytes>> {
+        self.each().find_map(|layer| layer.rows.get(cell).cloned())
+    }
+
+    /// Rows whose names begin with `stem`, from a name on, deleted ones too.
+    pub(crate) fn stretch(&self, from: &[u8], stem: &[u8], rows_max: usize) -> Stretch {
+        let named = |layer: &Layer| {
+            let within = layer.from(from).take_while(|cell| cell.as_bytes().starts_with(stem));
+            within.take(rows_max + 1).cloned().collect::<Vec<_>>()
+        };
+        let mut names: Vec<Cell> = self.each().flat_map(named).collect();
+        names.sort_unstable();
+        names.dedup();
+        let is_cut = names.len() > rows_max;
+        names.truncate(rows_max);
+        let row = |cell: Cell| self.row(&cell).map(|row| (cell, row));
+        Stretch { rows: names.into_iter().filter_map(row).collect(), is_cut }
+    }
+
+    /// The first accounts that have a row here, from a name on.
+    pub(crate) fn accounts(&self, from: &[u8], limit: usize) -> Vec<Account> {
+        let mut from = from.to_vec();
+        let mut accounts = Vec::new();
+        while accounts.len() < limit {
+            let next = self.each().filter_map(|layer| layer.from(&from).next()).min();
+            let Some(account) = next.map(Cell::account) else { break };
+            from = past(&account);
+            accounts.push(account);
+        }
+        accounts
+    }
+
+    /// Cells that a sweep may delete at that time, as far as a look at their layer shows it.
+    pub(crate) fn swept(&self, now_ms: UnixMs, limit: usize) -> Vec<Cell> {
+        let due = |layer: &&Layer| layer.sweep_at_ms.is_some_and(|sweep_at_ms| sweep_at_ms <= now_ms);
+        let is_swept = |(cell, row): &(&Cell, &Option<Bytes>)| {
+            let sweep_at_ms = row.as_ref().and_then(|row| layout::sweep_at_ms(cell, row).ok().flatten());
+            sweep_at_ms.is_some_and(|sweep_at_ms| sweep_at_ms <= now_ms)
+        };
+        let rows = self.each().filter(due).flat_map(|layer| layer.rows.iter());
+        rows.filter(is_swept).map(|(cell, _)| cell.clone()).take(limit).collect()
+    }
+}

@@ -1,0 +1,131 @@
+//! The thread that moves completed files of the log into the database, beside the commits: each row as the
+//! file's last record left it, in the order of names, so that neighbours share a page and a hot row is
+//! written once however often it changed.
+
+use crate::database::{Moved, RowChange, Writer};
+use crate::durable::Durable;
+use crate::layers::Layer;
+use crate::log;
+use crate::metrics::EmbeddedMetrics;
+use crate::progress::Progress;
+use dragon_contract::{BackendError, Result};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Rows in one transaction: each may change a page of its own, which goes through SQLite's log.
+pub(crate) const TRANSACTION_ROWS: usize = 8_000;
+/// How long to wait after a move failed.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
+
+/// A layer to move, and what is moved then.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) layer: Arc<Layer>,
+    pub(crate) moved: Moved,
+}
+
+/// The mover, as the writing thread sees it.
+#[derive(Debug)]
+pub(crate) struct Mover {
+    orders: Sender<Order>,
+    done: Receiver<()>,
+    is_busy: bool,
+}
+
+impl Mover {
+    pub(crate) fn start(
+        database: Writer,
+        durable: Durable,
+        progress: Arc<Progress>,
+        metrics: EmbeddedMetrics,
+        folder: PathBuf,
+    ) -> std::io::Result<(Self, JoinHandle<Writer>)> {
+        let (orders, told) = channel();
+        let (finished, done) = channel();
+        let mut work = Work { database, durable, progress, metrics, folder };
+        let thread = std::thread::Builder::new().name("dragon-move".into()).spawn(move || {
+            while let Ok(order) = told.recv() {
+                work.carry_out(&order);
+                if finished.send(()).is_err() {
+                    break;
+                }
+            }
+            work.database
+        })?;
+        Ok((Self { orders, done, is_busy: false }, thread))
+    }
+
+    /// Whether a layer is being moved.
+    pub(crate) fn is_busy(&mut self) -> bool {
+        if self.is_busy && self.done.try_recv().is_ok() {
+            self.is_busy = false;
+        }
+        self.is_busy
+    }
+
+    /// Waits until no layer is being moved.
+    pub(crate) fn wait(&mut self) {
+        if self.is_busy {
+            // A thread that is gone moves nothing any more.
+            self.done.recv().unwrap_or_default();
+            self.is_busy = false;
+        }
+    }
+
+    pub(crate) fn begin(&mut self, order: Order) {
+        self.is_busy = self.orders.send(order).is_ok();
+    }
+}
+
+struct Work {
+    database: Writer,
+    durable: Durable,
+    progress: Arc<Progress>,
+    metrics: EmbeddedMetrics,
+    folder: PathBuf,
+}
+
+impl Work {
+    /// Moves a layer, trying again until it is done: the log and the layer hold the rows meanwhile.
+    fn carry_out(&mut self, order: &Order) {
+        let begun = Instant::now();
+        while let Err(error) = move_rows(&mut self.database, order.layer.in_order(), order.moved) {
+            tracing::warn!(%error, "moving the log into the database failed; the log grows until it is done");
+            if let BackendError::Corrupt(reason) = &error {
+                self.progress.stop(reason);
+            }
+            if self.progress.stopped.get().is_some() || self.progress.closing.load(Ordering::Acquire) {
+                return;
+            }
+            std::thread::sleep(PAUSE_AFTER_FAILURE);
+        }
+        self.durable.0.lock().moved();
+        self.metrics.move_seconds.observe(begun.elapsed().as_secs_f64());
+        let file = log::file_of(&self.folder, order.moved.file);
+        if let Err(error) = std::fs::rename(file, log::spare(&self.folder)) {
+            tracing::warn!(%error, "a file of the log could not be put aside; the next start removes it");
+        }
+    }
+}
+
+/// Moves rows, in transactions of bounded size: until the last one the database has some of them, which
+/// the log, and the layer over it, hide.
+pub(crate) fn move_rows<'a>(
+    database: &mut Writer,
+    rows: impl Iterator<Item = RowChange<'a>>,
+    moved: Moved,
+) -> Result<()> {
+    let mut rows = rows.peekable();
+    loop {
+        let some: Vec<RowChange<'_>> = rows.by_ref().take(TRANSACTION_ROWS).collect();
+        let is_last = rows.peek().is_none();
+        database.write(&some, is_last.then_some(moved))?;
+        if is_last {
+            return Ok(());
+        }
+    }
+}
