@@ -1,14 +1,24 @@
 //! Load on a Cloud Dragon server over HTTP, with every answer checked.
 
+// Until the scenarios are moved over to `drive` and `plan`.
+#![allow(dead_code)]
+
 mod client;
 mod closed_loop;
+mod cpus;
 mod crowd;
+mod drive;
 mod echo;
 mod http;
 mod latency;
+mod live;
 mod machine;
 mod options;
+mod outcome;
+mod peers;
+mod plan;
 mod probe;
+mod random;
 mod report;
 mod scenarios;
 mod server;
