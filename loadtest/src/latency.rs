@@ -28,14 +28,6 @@ pub struct Percentiles {
     pub max_us: f64,
 }
 
-impl Percentiles {
-    /// Of these durations, in nanoseconds.
-    #[must_use]
-    pub fn of(nanoseconds: Vec<u64>) -> Self {
-        nanoseconds.into_iter().map(Duration::from_nanos).collect::<Latencies>().percentiles()
-    }
-}
-
 /// A point of a distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CurvePoint {
@@ -111,9 +103,8 @@ impl FromIterator<Duration> for Latencies {
     }
 }
 
-/// A duration in whole nanoseconds.
 #[must_use]
-pub fn nanoseconds(duration: Duration) -> u64 {
+fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

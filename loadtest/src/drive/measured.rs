@@ -35,6 +35,20 @@ pub struct Measured {
     pub client_cpu: Duration,
 }
 
+impl Measured {
+    /// Adds a round of something that happens at once: one unit for each latency.
+    pub fn add_round(&mut self, round: Self, latencies: &Latencies) {
+        self.units += latencies.count();
+        self.operations += latencies.count();
+        self.wall += round.wall;
+        self.latency.add(latencies);
+        self.server_cpu = round.server_cpu.map(|cpu| cpu + self.server_cpu.unwrap_or_default());
+        self.client_cpu += round.client_cpu;
+        self.server_rss_kib = round.server_rss_kib;
+        self.server_rss_peak_kib = round.server_rss_peak_kib.max(self.server_rss_peak_kib);
+    }
+}
+
 /// A look at the processes, from which the time that counts begins.
 pub struct Begin {
     at: Instant,

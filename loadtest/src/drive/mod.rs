@@ -7,7 +7,7 @@ mod open_loop;
 mod tally;
 mod worker;
 
-pub use measured::Measured;
+pub use measured::{Begin, Measured};
 pub use worker::{Unit, Worker};
 
 use crate::plan::{Pace, Parameters};

@@ -14,6 +14,7 @@ pub struct Unit {
 impl Unit {
     /// A unit that is one operation.
     #[must_use]
+    #[allow(dead_code, reason = "peers use it")]
     pub fn one(bytes: usize) -> Self {
         Self { operations: 1, bytes: bytes as u64 }
     }

@@ -17,11 +17,9 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Whether this program was built with them.
-pub const BUILT: bool = false;
-
 /// What peers are started with.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "peers use it")]
 pub struct Start {
     /// Where data folders are made.
     pub folder: PathBuf,

@@ -1,6 +1,8 @@
 //! What a run does: a list of steps, each one scenario with its parameters against one target. No work is
 //! done here.
 
+pub mod suites;
+
 use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 use std::time::Duration;
@@ -88,6 +90,44 @@ impl Target {
     }
 }
 
+/// Which server a step runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The one that most steps share.
+    Shared,
+    /// One that is loaded with data which is only read.
+    Loaded,
+    /// One that is filled with so many keys.
+    Stored(usize),
+    /// A new one.
+    New,
+}
+
+/// One scenario with its parameters, against one target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What is done.
+    pub scenario: Scenario,
+    /// How.
+    pub parameters: Parameters,
+    /// By whom.
+    pub target: Target,
+    /// Steps of one block follow one another closely: ratios are taken within it.
+    pub block: usize,
+    /// On which server.
+    pub place: Place,
+}
+
+impl Step {
+    /// A step that the server does, or the echo if it is the echo's.
+    #[must_use]
+    pub fn new(scenario: Scenario, parameters: Parameters, block: usize) -> Self {
+        let target = if scenario == Scenario::Echo { Target::Echo } else { Target::CloudDragon };
+        let place = suites::place(scenario, &parameters);
+        Self { scenario, parameters, target, block, place }
+    }
+}
+
 /// When the next unit of work begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
@@ -136,6 +176,44 @@ pub struct Parameters {
     pub length: Length,
 }
 
+impl Parameters {
+    /// What a table row says of them.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let mut label = format!("{} × {}", grouped(self.accounts as f64), grouped(self.keys as f64));
+        if self.value_bytes >= 1024 && self.value_bytes.is_multiple_of(1024) {
+            label += &format!(", {} KiB", self.value_bytes / 1024);
+        } else {
+            label += &format!(", {} B", self.value_bytes);
+        }
+        if !self.rtt.is_zero() {
+            label += &format!(", {} ms round trip", self.rtt.as_secs_f64() * 1e3);
+        }
+        if let Pace::Open { per_s } = self.pace {
+            label += &format!(", open loop at {}/s", grouped(per_s));
+        }
+        if let Length::Units(units) = self.length {
+            label += &format!(", {} units", grouped(units as f64));
+        }
+        label
+    }
+}
+
+/// A whole number with commas between the thousands.
+#[must_use]
+pub fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let first = digits.len() % 3;
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && at % 3 == first {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 impl Default for Parameters {
     fn default() -> Self {
         Self {
@@ -167,5 +245,30 @@ fn length<S: Serializer>(length: &Length, serializer: S) -> Result<S::Ok, S::Err
     match length {
         Length::Time(time) => serializer.collect_str(&format_args!("{} s", time.as_secs_f64())),
         Length::Units(units) => serializer.collect_str(&format_args!("{units} units")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels() {
+        let parameters = Parameters {
+            accounts: 1_000,
+            keys: 1_000_000,
+            value_bytes: 10_240,
+            rtt: Duration::from_millis(20),
+            pace: Pace::Open { per_s: 4_000.0 },
+            length: Length::Units(7),
+            ..Parameters::default()
+        };
+        let expected = "1,000 × 1,000,000, 10 KiB, 20 ms round trip, open loop at 4,000/s, 7 units";
+        assert_eq!(parameters.label(), expected);
+        assert_eq!(Parameters::default().label(), "1 × 1, 64 B");
+        assert_eq!(
+            [1.0, 12.0, 123.0, 1234.0, 123_456.0].map(grouped),
+            ["1", "12", "123", "1,234", "123,456"]
+        );
     }
 }
