@@ -7,6 +7,8 @@ mod open_loop;
 mod tally;
 mod worker;
 
+#[cfg(feature = "peers")]
+pub use measured::Begin;
 pub use measured::Measured;
 pub use worker::{Unit, Worker};
 
