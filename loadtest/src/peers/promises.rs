@@ -27,10 +27,9 @@ const REDIS: (&str, &str, &str) = (
     "One thread does one command after another, so each is alone; a script is one such command, and nothing \
      comes between its parts. No rollback: a script that fails in the middle leaves what it has done.",
     "The `redis` crate, one connection a client. SET, GET, INCR; cas and mixed are scripts (EVALSHA), since \
-     MULTI can't make a write depend on a lock. A lock is SET NX PX with a script that releases it and pushes \
-     one token on a list where the waiters wait (BLPOP). That gives no order (who comes at the right moment \
-     goes first) and no fencing number, and a waiter that dies with the token delays the others by up to a \
-     second. Watchers subscribe to a channel to which the write publishes in the same MULTI: at most once, and \
+     MULTI can't make a write depend on a lock. A lock is SET NX PX; whoever finds it held counts as a waiter and waits on a list \
+     (BRPOP), and a script that releases it hands it over there to who has waited longest. That is as fast as it \
+     gets, but home-made: there is no fencing number, and a waiter that dies leaves the lock to its lease. Watchers subscribe to a channel to which the write publishes in the same MULTI: at most once, and \
      lost for who is not connected at that moment; there is no version to go on from.",
 );
 

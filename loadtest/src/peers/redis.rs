@@ -20,11 +20,27 @@ const SWAP: &str = "local held = redis.call('GET', KEYS[1])
 if (held or '') ~= ARGV[1] then return held or '' end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1";
-/// Releases a lock if the caller holds it, and leaves one token for those who wait. A token that nobody has
-/// taken is enough: whoever takes it looks at the lock again.
+/// Takes a lock (KEYS: the lock, how many wait for it, the list on which it is handed over) if it is free;
+/// if not, the caller counts as waiting, unless it does already. What was handed over and never fetched
+/// while the lock's lease ended is of no worth any more.
+const LOCK: &str = "local waits = ARGV[3] == '1'
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
+  redis.call('DEL', KEYS[3])
+  if waits then redis.call('DECR', KEYS[2]) end
+  return 1
+end
+if not waits then redis.call('INCR', KEYS[2]) end
+return 0";
+/// Releases a lock if the caller holds it: hands it over to who has waited longest, with the value that the
+/// lock has then, or frees it. So the next one holds it after one sync, and nobody comes between.
 const UNLOCK: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('DEL', KEYS[1])
-if redis.call('LLEN', KEYS[2]) == 0 then redis.call('LPUSH', KEYS[2], 1) end
+if tonumber(redis.call('GET', KEYS[2]) or 0) > 0 then
+  redis.call('DECR', KEYS[2])
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+  redis.call('LPUSH', KEYS[3], ARGV[2])
+else
+  redis.call('DEL', KEYS[1])
+end
 return 1";
 /// Passes from one lock to another, sets keys and adds to counters, if it can have the locks; answers what
 /// the counters are then. MULTI can't do that: it would write whoever holds the locks.
@@ -46,8 +62,7 @@ for i = keys + 3, #KEYS do sums[#sums + 1] = redis.call('INCR', KEYS[i]) end
 return sums";
 /// How long a lock is held at most, so that it is free again when its holder is gone.
 const LEASE_MS: u64 = 60_000;
-/// A waiter looks at the lock again after this, even if nobody told it to: one that took a token and died
-/// took the wake-up with it.
+/// A waiter looks at the lock again after this: its lease may have ended without a release.
 const WAIT_S: u64 = 1;
 
 /// A server.
@@ -93,14 +108,14 @@ impl Peer for Redis {
                 Some(scripts) => Rc::clone(scripts),
                 None => Rc::clone(scripts.insert(Rc::new(Scripts::load(&mut connection).await?))),
             };
-            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let token = format!("{number}-{:x}", since_epoch.as_nanos()).into_bytes();
             connections.push(Connection {
                 connection,
                 command: Cmd::new(),
                 scripts,
-                token,
+                tokens: Tokens::new(number),
+                held: Vec::new(),
                 waiters: Vec::new(),
+                handed: Vec::new(),
             });
         }
         Ok(connections)
@@ -128,6 +143,7 @@ impl Peer for Redis {
 #[derive(Debug)]
 struct Scripts {
     swap: String,
+    lock: String,
     unlock: String,
     mixed: String,
 }
@@ -137,7 +153,31 @@ impl Scripts {
         let mut load = async |script: &str| {
             redis::cmd("SCRIPT").arg("LOAD").arg(script).query_async::<String>(connection).await
         };
-        Ok(Self { swap: load(SWAP).await?, unlock: load(UNLOCK).await?, mixed: load(MIXED).await? })
+        Ok(Self {
+            swap: load(SWAP).await?,
+            lock: load(LOCK).await?,
+            unlock: load(UNLOCK).await?,
+            mixed: load(MIXED).await?,
+        })
+    }
+}
+
+/// Values for locks, none of them twice.
+#[derive(Debug)]
+struct Tokens {
+    worker: String,
+    last: u64,
+}
+
+impl Tokens {
+    fn new(worker: usize) -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { worker: format!("{worker}-{:x}", since_epoch.as_nanos()), last: 0 }
+    }
+
+    fn next(&mut self) -> String {
+        self.last += 1;
+        format!("{}-{}", self.worker, self.last)
     }
 }
 
@@ -148,10 +188,12 @@ pub struct Connection {
     /// Used again and again, so that its memory is.
     command: Cmd,
     scripts: Rc<Scripts>,
-    /// What this worker writes into the locks that it holds.
-    token: Vec<u8>,
-    /// Room for the name of a list.
+    tokens: Tokens,
+    /// The value of the lock that it holds.
+    held: Vec<u8>,
+    /// Room for the names that belong to a lock.
     waiters: Vec<u8>,
+    handed: Vec<u8>,
 }
 
 impl Connection {
@@ -178,11 +220,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Lays out the name of the list on which the waiters of a lock wait.
-    fn name_waiters(&mut self, lock: &str) {
-        self.waiters.clear();
-        self.waiters.extend_from_slice(lock.as_bytes());
-        self.waiters.extend_from_slice(b":waiters");
+    /// Lays out the names that belong to a lock.
+    fn name_lock(&mut self, lock: &str) {
+        for (name, ending) in [(&mut self.waiters, ":waiters"), (&mut self.handed, ":handed")] {
+            name.clear();
+            name.extend_from_slice(lock.as_bytes());
+            name.extend_from_slice(ending.as_bytes());
+        }
+    }
+
+    /// Lays out the call of a script about a lock.
+    fn about_lock(&mut self, script: fn(&Scripts) -> &String, lock: &str) -> &mut Cmd {
+        self.command.clear();
+        let command = self.command.arg("EVALSHA").arg(script(&self.scripts));
+        command.arg(3).arg(lock).arg(&self.waiters).arg(&self.handed)
     }
 }
 
@@ -251,7 +302,7 @@ impl Client for Connection {
         for key in keys.iter().chain(counters) {
             command.arg(key);
         }
-        command.arg(&self.token).arg(value).arg(keys.len()).arg(u8::from(*first));
+        command.arg(&self.tokens.worker).arg(value).arg(keys.len()).arg(u8::from(*first));
         match self.send().await? {
             Value::Array(sums) => {
                 let expected = i64::try_from(*sum)?;
@@ -265,27 +316,35 @@ impl Client for Connection {
     }
 
     async fn lock(&mut self, lock: &str) -> Result<()> {
+        self.name_lock(lock);
+        let (token, mut waits) = (self.tokens.next(), false);
         loop {
+            self.about_lock(|scripts| &scripts.lock, lock).arg(&token).arg(LEASE_MS).arg(u8::from(waits));
+            if self.number().await? == 1 {
+                self.held = token.into_bytes();
+                return Ok(());
+            }
+            waits = true;
             self.command.clear();
-            self.command.arg("SET").arg(lock).arg(&self.token).arg("NX").arg("PX").arg(LEASE_MS);
+            self.command.arg("BRPOP").arg(&self.handed).arg(WAIT_S);
             match self.send().await? {
-                Value::Okay => return Ok(()),
+                Value::Array(answer) => match <[Value; 2]>::try_from(answer) {
+                    Ok([_, Value::BulkString(token)]) => {
+                        self.held = token;
+                        return Ok(());
+                    }
+                    other => bail!("answered {other:?}"),
+                },
                 Value::Nil => {}
                 other => bail!("answered {other:?}"),
             }
-            self.name_waiters(lock);
-            self.command.clear();
-            self.command.arg("BLPOP").arg(&self.waiters).arg(WAIT_S);
-            let woken = self.send().await?;
-            ensure!(matches!(woken, Value::Array(_) | Value::Nil), "answered {woken:?}");
         }
     }
 
     async fn unlock(&mut self, lock: &str) -> Result<()> {
-        self.name_waiters(lock);
-        self.command.clear();
-        let command = self.command.arg("EVALSHA").arg(&self.scripts.unlock);
-        command.arg(2).arg(lock).arg(&self.waiters).arg(&self.token);
+        self.name_lock(lock);
+        let (held, next) = (std::mem::take(&mut self.held), self.tokens.next());
+        self.about_lock(|scripts| &scripts.unlock, lock).arg(held).arg(next).arg(LEASE_MS);
         ensure!(self.number().await? == 1, "{lock} was not held any more");
         Ok(())
     }
