@@ -30,7 +30,7 @@ impl Processes {
 
     /// A server that is a process with all that it started, and they started.
     #[must_use]
-    #[allow(dead_code, reason = "peers use it")]
+    #[cfg_attr(not(feature = "peers"), allow(dead_code))]
     pub fn family(pid: u32) -> Self {
         Self { pids: vec![pid], with_children: true }
     }

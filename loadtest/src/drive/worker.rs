@@ -14,7 +14,7 @@ pub struct Unit {
 impl Unit {
     /// A unit that is one operation.
     #[must_use]
-    #[allow(dead_code, reason = "peers use it")]
+    #[cfg_attr(not(feature = "peers"), allow(dead_code))]
     pub fn one(bytes: usize) -> Self {
         Self { operations: 1, bytes: bytes as u64 }
     }

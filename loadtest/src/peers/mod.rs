@@ -11,15 +11,43 @@
 //! Every step begins on keys of its own.
 
 use crate::cpus::Cpus;
-use crate::outcome::Outcome;
-use crate::plan::{Parameters, Peer, Scenario};
-use anyhow::{Result, bail};
 use serde::Serialize;
 use std::path::PathBuf;
 
+#[cfg(feature = "peers")]
+mod checks;
+#[cfg(feature = "peers")]
+mod client;
+#[cfg(feature = "peers")]
+mod etcd;
+#[cfg(feature = "peers")]
+mod postgres;
+#[cfg(feature = "peers")]
+mod process;
+#[cfg(feature = "peers")]
+mod promises;
+#[cfg(feature = "peers")]
+mod redis;
+#[cfg(feature = "peers")]
+mod running;
+#[cfg(feature = "peers")]
+mod text;
+#[cfg(feature = "peers")]
+mod watch;
+#[cfg(feature = "peers")]
+mod work;
+
+#[cfg(not(feature = "peers"))]
+mod absent;
+
+#[cfg(not(feature = "peers"))]
+pub use absent::Peers;
+#[cfg(feature = "peers")]
+pub use running::Peers;
+
 /// What peers are started with.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "peers use it")]
+#[cfg_attr(not(feature = "peers"), allow(dead_code))]
 pub struct Start {
     /// Where data folders are made.
     pub folder: PathBuf,
@@ -38,37 +66,4 @@ pub struct Promise {
     pub transactions: String,
     /// What each scenario is mapped to, and what is not the same.
     pub differences: String,
-}
-
-/// The peers that run.
-#[derive(Debug)]
-pub struct Peers;
-
-impl Peers {
-    /// None that runs yet.
-    ///
-    /// # Errors
-    /// When this program was built without them.
-    pub fn new(_start: Start) -> Result<Self> {
-        bail!("this program was built without peers: build it with --features peers, or use loadtest/run.sh")
-    }
-
-    /// Does one step; `None` where the peer has nothing that does the scenario's work.
-    ///
-    /// # Errors
-    /// When it does not start, answers wrongly, or holds something else at the end than it was told.
-    pub async fn run(
-        &mut self,
-        _peer: Peer,
-        _scenario: Scenario,
-        _parameters: &Parameters,
-    ) -> Result<Option<Outcome>> {
-        Ok(None)
-    }
-
-    /// What the peers that were started promise.
-    #[must_use]
-    pub fn promises(&self) -> Vec<Promise> {
-        Vec::new()
-    }
 }
