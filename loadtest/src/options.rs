@@ -14,7 +14,7 @@ use std::time::Duration;
 /// It starts the server itself, on an empty data folder and a free port, and beside it a bare Poem server
 /// that echoes the same requests. Without --scenario it runs --suite standard.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version, args_conflicts_with_subcommands = true, args_override_self = true)]
 pub struct Arguments {
     /// What else it can be.
     #[command(subcommand)]

@@ -35,7 +35,7 @@ impl Progress {
             elapsed % 60,
             step.scenario.name(),
             step.target.name(),
-            step.parameters.label(),
+            step.label(),
             grouped(step.parameters.connections as f64)
         );
         self.show("…");

@@ -48,7 +48,7 @@ pub async fn run(options: &Options, cpus: crate::cpus::Cpus) -> Result<Report> {
             Ok(None) => progress.end("it has nothing like it"),
             Err(error) => {
                 let name = format!("{} on {}", step.scenario.name(), step.target.name());
-                let failure = format!("{name} ({}): {error:#}", step.parameters.label());
+                let failure = format!("{name} ({}): {error:#}", step.label());
                 progress.end(&format!("FAILED: {error:#}"));
                 report.failures.push(failure);
                 // What it left behind must not disturb the next one.

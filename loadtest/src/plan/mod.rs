@@ -176,12 +176,50 @@ pub struct Parameters {
     pub length: Length,
 }
 
-impl Parameters {
-    /// What a table row says of them.
+impl Scenario {
+    /// Whether the size of a value makes a difference.
+    #[must_use]
+    pub fn has_values(self) -> bool {
+        match self {
+            Self::Echo
+            | Self::KvWrite
+            | Self::KvRead
+            | Self::Mixed
+            | Self::Idempotent
+            | Self::List
+            | Self::StoreSize
+            | Self::HotGrowth => true,
+            Self::Counter
+            | Self::Cas
+            | Self::LockPairs
+            | Self::LockCrowd
+            | Self::WatchOne
+            | Self::WatchMany
+            | Self::IdleLongPolls => false,
+        }
+    }
+
+    /// Whether it is one of those where all happens at once, and a rate says nothing.
+    #[must_use]
+    pub fn is_at_once(self) -> bool {
+        matches!(self, Self::WatchOne | Self::WatchMany | Self::IdleLongPolls)
+    }
+}
+
+impl Step {
+    /// What a table row says of the parameters.
     #[must_use]
     pub fn label(&self) -> String {
+        self.parameters.label(self.scenario.has_values())
+    }
+}
+
+impl Parameters {
+    fn label(&self, has_values: bool) -> String {
         let mut label = format!("{} × {}", grouped(self.accounts as f64), grouped(self.keys as f64));
-        if self.value_bytes >= 1024 && self.value_bytes.is_multiple_of(1024) {
+        if !has_values {
+            // Nothing to say.
+        } else if self.value_bytes >= 1024 && self.value_bytes.is_multiple_of(1024) {
             label += &format!(", {} KiB", self.value_bytes / 1024);
         } else {
             label += &format!(", {} B", self.value_bytes);
@@ -264,8 +302,9 @@ mod tests {
             ..Parameters::default()
         };
         let expected = "1,000 × 1,000,000, 10 KiB, 20 ms round trip, open loop at 4,000/s, 7 units";
-        assert_eq!(parameters.label(), expected);
-        assert_eq!(Parameters::default().label(), "1 × 1, 64 B");
+        assert_eq!(parameters.label(true), expected);
+        assert_eq!(Parameters::default().label(true), "1 × 1, 64 B");
+        assert_eq!(Parameters::default().label(false), "1 × 1");
         assert_eq!(
             [1.0, 12.0, 123.0, 1234.0, 123_456.0].map(grouped),
             ["1", "12", "123", "1,234", "123,456"]

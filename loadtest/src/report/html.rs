@@ -111,21 +111,20 @@ fn legend(targets: &[Target]) -> String {
 /// The best throughput of each scenario.
 fn write_overview(page: &mut String, summaries: &[Summary]) {
     let shown = |summary: &&Summary| {
+        let scenario = summary.step.scenario;
         summary.step.target == Target::CloudDragon
-            && !matches!(
-                summary.step.scenario,
-                Scenario::WatchOne | Scenario::WatchMany | Scenario::IdleLongPolls | Scenario::HotGrowth
-            )
+            && !scenario.is_at_once()
+            && scenario != Scenario::HotGrowth
     };
     let bar = |scenario: Scenario| {
         let of = of_scenario(summaries, scenario).into_iter().filter(shown);
         let best = of.max_by(|one, other| one.operations_per_s.total_cmp(&other.operations_per_s))?;
-        let (rate, parameters) = (grouped(best.operations_per_s), &best.step.parameters);
-        let connections = grouped(parameters.connections as f64);
+        let rate = grouped(best.operations_per_s);
+        let connections = grouped(best.step.parameters.connections as f64);
         Some(Bar {
             label: scenario.name(),
             value: best.operations_per_s,
-            text: format!("{rate}/s ({}, {connections} connections)", parameters.label()),
+            text: format!("{rate}/s ({}, {connections} connections)", best.step.label()),
             colour: colour(Target::CloudDragon),
         })
     };
@@ -148,10 +147,9 @@ fn write_peers(page: &mut String, summaries: &[Summary]) {
     let mut groups = Vec::new();
     for (ours, theirs) in pairs {
         let (figure, less_is_better) = compared(ours);
-        let parameters = &ours.step.parameters;
-        let connections = grouped(parameters.connections as f64);
+        let connections = grouped(ours.step.parameters.connections as f64);
         let heading =
-            format!("{}: {}, {connections} connections", ours.step.scenario.name(), parameters.label());
+            format!("{}: {}, {connections} connections", ours.step.scenario.name(), ours.step.label());
         let bar = |summary: &&Summary| {
             let (value, _) = compared(summary);
             let times = if less_is_better { figure / value } else { value / figure };
@@ -182,30 +180,24 @@ fn write_scenario(page: &mut String, scenario: Scenario, summaries: &[&Summary])
     let (name, help) = (scenario.name(), scenario.to_possible_value());
     let help = help.and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default();
     let _ = write!(page, "<h2 id=\"{name}\">{name}</h2><p class=\"faint\">{}.</p>", escape(&help));
+    let groups = by_connections(summaries);
+    if !scenario.is_at_once() {
+        let bar = |summary: &&Summary| Bar {
+            label: format!("{} · {}", summary.step.label(), summary.step.target.name()),
+            value: summary.units_per_s,
+            text: format!("{}/s", grouped(summary.units_per_s)),
+            colour: colour(summary.step.target),
+        };
+        let groups: Vec<(String, Vec<Bar>)> =
+            groups.iter().map(|(caption, some)| (caption.clone(), some.iter().map(bar).collect())).collect();
+        let _ = write!(page, "<figure><figcaption>Throughput</figcaption>{}</figure>", bars(&groups, false));
+    }
     *page += "<div class=\"plots\">";
-    let is_at_once = matches!(scenario, Scenario::WatchOne | Scenario::WatchMany);
-    if scenario != Scenario::IdleLongPolls {
-        for (caption, some) in by_connections(summaries) {
-            if !is_at_once {
-                let bar = |summary: &&Summary| Bar {
-                    label: format!("{} · {}", summary.step.parameters.label(), summary.step.target.name()),
-                    value: summary.units_per_s,
-                    text: format!("{}/s", grouped(summary.units_per_s)),
-                    colour: colour(summary.step.target),
-                };
-                let all = some.iter().map(bar).collect();
-                let _ = write!(
-                    page,
-                    "<figure><figcaption>{caption}: throughput</figcaption>{}</figure>",
-                    bars(&[(String::new(), all)], false)
-                );
-            }
-            for chunk in some.chunks(LINES_MAX) {
-                let plot = plot::latencies(&chunk.iter().map(|summary| curve(summary)).collect::<Vec<_>>());
-                if !plot.is_empty() {
-                    let _ =
-                        write!(page, "<figure><figcaption>{caption}: latency</figcaption>{plot}</figure>");
-                }
+    for (caption, some) in groups.iter().filter(|_| scenario != Scenario::IdleLongPolls) {
+        for chunk in some.chunks(LINES_MAX) {
+            let plot = plot::latencies(&chunk.iter().map(|summary| curve(summary)).collect::<Vec<_>>());
+            if !plot.is_empty() {
+                let _ = write!(page, "<figure><figcaption>Latency, {caption}</figcaption>{plot}</figure>");
             }
         }
     }
@@ -215,7 +207,7 @@ fn write_scenario(page: &mut String, scenario: Scenario, summaries: &[&Summary])
             points: series.points.clone(),
         };
         let lines: Vec<Line> = summary.series.iter().map(line).collect();
-        let label = escape(&summary.step.parameters.label());
+        let label = escape(&summary.step.label());
         let _ = write!(
             page,
             "<figure><figcaption>{label}: over time</figcaption>{}</figure>",
@@ -228,7 +220,7 @@ fn write_scenario(page: &mut String, scenario: Scenario, summaries: &[&Summary])
 }
 
 fn curve(summary: &Summary) -> (String, &[CurvePoint]) {
-    (format!("{} · {}", summary.step.parameters.label(), summary.step.target.name()), &summary.curve)
+    (format!("{} · {}", summary.step.label(), summary.step.target.name()), &summary.curve)
 }
 
 /// Summaries that can share a plot: those of the same connections and value size.
@@ -280,9 +272,8 @@ fn write_figures(page: &mut String, summaries: &[&Summary]) {
     }
     *page += "<div class=\"scroll\"><table><tr><th class=\"word\"></th>";
     for summary in &with {
-        let parameters = &summary.step.parameters;
-        let connections = grouped(parameters.connections as f64);
-        let (label, target) = (escape(&parameters.label()), summary.step.target.name());
+        let connections = grouped(summary.step.parameters.connections as f64);
+        let (label, target) = (escape(&summary.step.label()), summary.step.target.name());
         let _ = write!(page, "<th>{target}<br>{label}<br>{connections} connections</th>");
     }
     *page += "</tr>";

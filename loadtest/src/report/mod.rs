@@ -143,7 +143,7 @@ fn warnings(summaries: &[Summary]) -> Vec<String> {
     let name = |summary: &Summary| {
         let (scenario, target) = (summary.step.scenario.name(), summary.step.target.name());
         let connections = summary.step.parameters.connections;
-        format!("{scenario} on {target} ({}, {connections} connections)", summary.step.parameters.label())
+        format!("{scenario} on {target} ({}, {connections} connections)", summary.step.label())
     };
     let mut warnings = Vec::new();
     let busy: Vec<String> = summaries

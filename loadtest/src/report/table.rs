@@ -70,14 +70,13 @@ pub const COLUMNS_OF_WORDS: usize = 3;
 pub fn cells(summary: &Summary) -> [String; 18] {
     let ms = |us: f64| precise(us / 1e3);
     let Summary { step, latency, .. } = summary;
-    let at_once = matches!(step.scenario, Scenario::WatchOne | Scenario::WatchMany);
-    let rate = |rate: f64| if at_once { "–".to_owned() } else { grouped(rate) };
+    let rate = |rate: f64| if step.scenario.is_at_once() { "–".to_owned() } else { grouped(rate) };
     let rss = summary.server_rss_mib.map(|mib| match summary.server_rss_peak_mib {
         Some(most) => format!("{mib:.0} ({most:.0})"),
         None => format!("{mib:.0}"),
     });
     [
-        step.parameters.label(),
+        step.label(),
         grouped(step.parameters.connections as f64),
         step.target.name().to_owned(),
         rate(summary.units_per_s),
@@ -138,7 +137,7 @@ fn write_figures(text: &mut String, summaries: &[&Summary]) {
             let figure = summary.figures.iter().find(|figure| figure.name == *name);
             or_dash(figure.map(|figure| figure.value), precise)
         };
-        let (label, target) = (summary.step.parameters.label(), summary.step.target.name());
+        let (label, target) = (summary.step.label(), summary.step.target.name());
         let values: Vec<String> = names.iter().map(value).collect();
         let connections = grouped(summary.step.parameters.connections as f64);
         let _ = writeln!(text, "| {label} | {connections} | {target} | {} |", values.join(" | "));
@@ -215,7 +214,7 @@ fn write_peers(text: &mut String, summaries: &[Summary]) {
             text,
             "| {} | {} | {} | {} | {} |",
             ours.step.scenario.name(),
-            ours.step.parameters.label(),
+            ours.step.label(),
             grouped(ours.step.parameters.connections as f64),
             precise(figure),
             cells.join(" | ")
