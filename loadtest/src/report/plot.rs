@@ -5,8 +5,8 @@ use crate::latency::CurvePoint;
 use crate::report::precise;
 use std::fmt::Write as _;
 
-const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 300.0;
+const WIDTH: f64 = 440.0;
+const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
