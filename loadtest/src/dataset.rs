@@ -7,12 +7,16 @@ use crate::space::{Space, key_name, value_text};
 use anyhow::{Result, ensure};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// As many as one request may write, and less where values are large.
 const KEYS_A_REQUEST: usize = 1_000;
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 const LOADERS: usize = 4;
+/// Time for the store to come to rest when all is loaded.
+const REST_A_KEY: Duration = Duration::from_micros(5);
+const REST_MAX: Duration = Duration::from_secs(5);
 
 /// What a server was loaded with.
 #[derive(Debug, Default)]
@@ -153,6 +157,9 @@ async fn load(server: &Server, space: Space, value_bytes: usize) -> Result<Datas
             "the requests that load an account got versions {versions:?}"
         );
     }
+    // What was measured right away would share the disk with what the store does after so many writes.
+    let keys = u32::try_from(dataset.space.accounts * dataset.space.keys)?;
+    tokio::time::sleep((REST_A_KEY * keys).min(REST_MAX)).await;
     Ok(dataset)
 }
 

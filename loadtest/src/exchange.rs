@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 /// Whether an answer ended a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Answered {
     /// It did, and so many operations were done in it.
     Done {
         /// How many.
@@ -21,7 +21,7 @@ pub enum Step {
     More,
 }
 
-impl Step {
+impl Answered {
     /// The end of a unit that is one operation.
     pub const ONE: Self = Self::Done { operations: 1 };
 }
@@ -35,7 +35,7 @@ pub trait Exchange: 'static {
     ///
     /// # Errors
     /// For an answer that is not right: the run ends with it.
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step>;
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered>;
 }
 
 /// An exchange on its connection.
@@ -53,7 +53,7 @@ impl<E: Exchange> Worker for HttpWorker<E> {
             self.connection.send(request.bytes()).await?;
             let answer = self.connection.receive().await?;
             bytes += answer.body.len();
-            if let Step::Done { operations } = self.exchange.check(&answer)? {
+            if let Answered::Done { operations } = self.exchange.check(&answer)? {
                 return Ok(Unit { operations, bytes: bytes as u64 });
             }
         }

@@ -5,7 +5,7 @@ use anyhow::Result;
 /// What one unit of work was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// Operations done in it: 1 for most, 151 for the mixed request.
+    /// Operations done in it: 1 for most, 2 for a pair of lock and unlock, 151 for the mixed request.
     pub operations: u32,
     /// Payload that went either way: bodies, or keys and values, not heads.
     pub bytes: u64,

@@ -179,7 +179,8 @@ pub fn side_by_side(summaries: &[Summary]) -> Vec<(&Summary, Vec<&Summary>)> {
 pub fn compared(summary: &Summary) -> (f64, bool) {
     match summary.step.scenario {
         Scenario::WatchOne | Scenario::WatchMany => (summary.latency.max_us / 1e3, true),
-        _ => (summary.operations_per_s, false),
+        Scenario::Mixed => (summary.operations_per_s, false),
+        _ => (summary.units_per_s, false),
     }
 }
 
@@ -194,7 +195,7 @@ fn write_peers(text: &mut String, summaries: &[Summary]) {
             peers.push(theirs.step.target);
         }
     }
-    *text += "\n## Peers\n\nOperations/s (of watches, ms to the last wake), and how many times better Cloud Dragon is.\n\n";
+    *text += "\n## Peers\n\nUnits of work/s (of mixed requests, operations/s; of watches, ms to the last wake), and how many times better Cloud Dragon is.\n\n";
     let names: Vec<&str> = peers.iter().map(|peer| peer.name()).collect();
     let _ =
         writeln!(text, "| scenario | accounts × keys | connections | Cloud Dragon | {} |", names.join(" | "));

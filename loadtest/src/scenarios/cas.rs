@@ -4,7 +4,7 @@
 use crate::answers::{Refusal, Values, Written};
 use crate::book::Book;
 use crate::client::Answer;
-use crate::exchange::{self, Exchange, Step};
+use crate::exchange::{self, Answered, Exchange};
 use crate::http::{Field, Request};
 use crate::outcome::Outcome;
 use crate::plan::Parameters;
@@ -84,21 +84,21 @@ impl Cas {
         }
     }
 
-    fn check_read(&mut self, answer: &Answer<'_>) -> Result<Step> {
+    fn check_read(&mut self, answer: &Answer<'_>) -> Result<Answered> {
         let Values { kv } = answer.read::<Values<u64>>()?;
         let right = kv.len() == 1 && kv[0].key == key_name(self.key);
         ensure!(right && (kv[0].version == 0) == kv[0].value.is_none(), "read {}", answer.text());
         self.seen = Some((kv[0].version, kv[0].value.unwrap_or_default()));
-        Ok(Step::More)
+        Ok(Answered::More)
     }
 
-    fn check_swap(&mut self, answer: &Answer<'_>, seen: (u64, u64)) -> Result<Step> {
+    fn check_swap(&mut self, answer: &Answer<'_>, seen: (u64, u64)) -> Result<Answered> {
         self.seen = None;
         if answer.status == 409 {
             let refusal: Refusal<'_> = serde_json::from_slice(answer.body)?;
             ensure!(refusal.code == "precondition_failed", "answered {}", answer.text());
             self.notes.conflicts.set(self.notes.conflicts.get() + 1);
-            return Ok(Step::More);
+            return Ok(Answered::More);
         }
         let Written { version } = Written::read(answer)?;
         let mut book = self.notes.book.borrow_mut();
@@ -111,7 +111,7 @@ impl Cas {
             }
         }
         self.begins = true;
-        Ok(Step::ONE)
+        Ok(Answered::ONE)
     }
 }
 
@@ -136,7 +136,7 @@ impl Exchange for Cas {
         &self.swap
     }
 
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
         match self.seen {
             None => self.check_read(answer),
             Some(seen) => self.check_swap(answer, seen),
@@ -226,7 +226,7 @@ mod tests {
         let swap: serde_json::Value = serde_json::from_slice(cas.request().body()).unwrap();
         assert_eq!(swap, json!({"KVSet": [{"Key": "key-0000000", "Value": 6, "IfVersion": 7}]}));
         let body = br#"{"Code":"precondition_failed","Message":"","Key":"key-0000000","Version":8}"#;
-        assert_eq!(cas.check(&Answer { status: 409, body }).unwrap(), Step::More);
+        assert_eq!(cas.check(&Answer { status: 409, body }).unwrap(), Answered::More);
         assert!(cas.request().body().starts_with(br#"{"KVGet""#));
         assert_eq!(notes.conflicts.get(), 1);
     }

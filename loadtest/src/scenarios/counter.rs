@@ -4,7 +4,7 @@
 use crate::answers::Counted;
 use crate::book::Book;
 use crate::client::Answer;
-use crate::exchange::{self, Exchange, Step};
+use crate::exchange::{self, Answered, Exchange};
 use crate::http::{Field, Request};
 use crate::outcome::Outcome;
 use crate::plan::Parameters;
@@ -78,7 +78,7 @@ impl Exchange for Counter {
         &self.request
     }
 
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
         let mut name = *b"key-0000000";
         crate::http::write_digits(&mut name[4..], self.counter as u64);
         let Counted { value, version } = Counted::read(answer, &name)?;
@@ -91,7 +91,7 @@ impl Exchange for Counter {
             sums.max = sums.max.max(value);
             sums.total += u128::from(value);
         }
-        Ok(Step::ONE)
+        Ok(Answered::ONE)
     }
 }
 

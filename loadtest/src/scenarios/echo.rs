@@ -1,7 +1,7 @@
 //! `echo`: the bodies of `kv-write`, to a server that only sends them back.
 
 use crate::client::Answer;
-use crate::exchange::{self, Exchange, Step};
+use crate::exchange::{self, Answered, Exchange};
 use crate::http::Request;
 use crate::outcome::Outcome;
 use crate::plan::Parameters;
@@ -17,10 +17,10 @@ impl Exchange for Echo {
         self.0.next(0)
     }
 
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
         ensure!(answer.status == 200, "answered {}: {}", answer.status, answer.text());
         ensure!(answer.body == self.0.request().body(), "another body came back: {}", answer.text());
-        Ok(Step::ONE)
+        Ok(Answered::ONE)
     }
 }
 

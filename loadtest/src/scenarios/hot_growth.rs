@@ -3,7 +3,7 @@
 
 use crate::book::Book;
 use crate::client::Answer;
-use crate::exchange::{self, Exchange, Step};
+use crate::exchange::{self, Answered, Exchange};
 use crate::http::Request;
 use crate::outcome::{Outcome, Series};
 use crate::plan::Parameters;
@@ -33,7 +33,7 @@ impl Exchange for Hot {
         }
     }
 
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
         match self {
             Self::Key(write) => write.check(answer),
             Self::Counter(counter) => counter.check(answer),

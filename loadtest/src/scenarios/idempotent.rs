@@ -4,7 +4,7 @@
 use crate::answers::Written;
 use crate::book::Book;
 use crate::client::Answer;
-use crate::exchange::{self, Exchange, Step};
+use crate::exchange::{self, Answered, Exchange};
 use crate::http::{Field, Request};
 use crate::outcome::Outcome;
 use crate::plan::Parameters;
@@ -99,10 +99,10 @@ impl Exchange for Idempotent {
         request
     }
 
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
         if let Some(version) = self.again.take() {
             self.check_duplicate(answer, version)?;
-            return Ok(Step::ONE);
+            return Ok(Answered::ONE);
         }
         let Written { version } = Written::read(answer)?;
         let mut book = self.book.borrow_mut();
@@ -111,7 +111,7 @@ impl Exchange for Idempotent {
             last.note(version, self.write.sequence, self.connection);
         }
         self.again = self.write.sequence.is_multiple_of(SENT_TWICE_EVERY).then_some(version);
-        Ok(Step::ONE)
+        Ok(Answered::ONE)
     }
 }
 

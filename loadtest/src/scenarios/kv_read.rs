@@ -3,7 +3,7 @@
 use crate::answers::Values;
 use crate::client::Answer;
 use crate::dataset::{self, Dataset};
-use crate::exchange::{self, Exchange, Step};
+use crate::exchange::{self, Answered, Exchange};
 use crate::http::{Field, Request, write_digits};
 use crate::outcome::Outcome;
 use crate::plan::Parameters;
@@ -57,21 +57,21 @@ impl Exchange for KvRead {
         &self.request
     }
 
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
         let (account, key) = (self.account as u64, self.key as u64);
         write_digits(&mut self.name["key-".len()..], key);
         write_digits(&mut self.text[..NAME_DIGITS], account);
         write_digits(&mut self.text[NAME_DIGITS + 1..][..SEQUENCE_DIGITS], key);
         let version = self.dataset.version(self.account, self.key);
         if answer.status == 200 && is_as_loaded(answer.body, &self.name, version, &self.text) {
-            return Ok(Step::ONE);
+            return Ok(Answered::ONE);
         }
         let Values { kv } = answer.read::<Values<String>>()?;
         let right = kv.len() == 1
             && (kv[0].key.as_bytes(), kv[0].version) == (&*self.name, version)
             && kv[0].value.as_ref().is_some_and(|value| value.as_bytes() == self.text);
         ensure!(right, "{} was loaded at version {version} and reads {}", key_name(self.key), answer.text());
-        Ok(Step::ONE)
+        Ok(Answered::ONE)
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::answers::Written;
 use crate::book::Book;
 use crate::client::Answer;
-use crate::exchange::{self, Exchange, Step};
+use crate::exchange::{self, Answered, Exchange};
 use crate::http::{Field, Request};
 use crate::outcome::Outcome;
 use crate::plan::Parameters;
@@ -131,14 +131,14 @@ impl Exchange for KvWrite {
         request
     }
 
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
         let Written { version } = Written::read(answer)?;
         let mut book = self.book.borrow_mut();
         book.wrote(self.account, self.floor, version)?;
         if let Some(last) = book.cell(self.account, self.key) {
             last.note(version, self.write.sequence, self.connection);
         }
-        Ok(Step::ONE)
+        Ok(Answered::ONE)
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::answers::Kv;
 use crate::client::Answer;
 use crate::dataset::{self, Dataset};
-use crate::exchange::{self, Exchange, Step};
+use crate::exchange::{self, Answered, Exchange};
 use crate::http::{Field, Request};
 use crate::outcome::Outcome;
 use crate::plan::Parameters;
@@ -99,7 +99,7 @@ impl Exchange for Lister {
         &self.next
     }
 
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
         let number = self.account * self.pages() + self.page;
         let mut known = self.known.borrow_mut();
         let page = &mut known[number];
@@ -108,7 +108,7 @@ impl Exchange for Lister {
             *page = Some(answer.body.to_vec());
         }
         self.page = (self.page + 1) % self.pages();
-        Ok(Step::ONE)
+        Ok(Answered::ONE)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::answers::{Granted, released};
 use crate::client::Answer;
-use crate::exchange::{self, Exchange, Step};
+use crate::exchange::{self, Answered, Exchange};
 use crate::http::{Field, Request};
 use crate::outcome::Outcome;
 use crate::plan::Parameters;
@@ -100,18 +100,18 @@ impl Exchange for Contender {
         &self.take.request
     }
 
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
         if self.holds {
             released(answer)?;
             self.holds = false;
-            return Ok(Step::ONE);
+            return Ok(Answered::Done { operations: 2 });
         }
         let granted = Granted::read(answer)?;
         self.holder().take(granted)?;
         self.release.request.write_number(self.handle_field, granted.lock);
         self.holds = true;
         self.grants += 1;
-        Ok(Step::More)
+        Ok(Answered::More)
     }
 }
 
@@ -165,13 +165,16 @@ mod tests {
         contender.request();
         let (account, lock) = (contender.account, contender.lock);
         let body = br#"{"Lock":42,"Till":9999999999,"Version":42}"#;
-        assert_eq!(contender.check(&Answer { status: 200, body }).unwrap(), Step::More);
+        assert_eq!(contender.check(&Answer { status: 200, body }).unwrap(), Answered::More);
         let request = contender.request();
         let expected = json!({"UnlockID": format!("lock-{lock:07}"), "Unlock": 42});
         assert_eq!(serde_json::from_slice::<serde_json::Value>(request.body()).unwrap(), expected);
         let path = format!("POST /db/{} HTTP", space.account(account));
         assert!(request.bytes().starts_with(path.as_bytes()));
-        assert_eq!(contender.check(&Answer { status: 200, body: b"{}" }).unwrap(), Step::ONE);
+        assert_eq!(
+            contender.check(&Answer { status: 200, body: b"{}" }).unwrap(),
+            Answered::Done { operations: 2 }
+        );
         assert!(contender.check(&Answer { status: 409, body: b"{}" }).is_err());
     }
 }

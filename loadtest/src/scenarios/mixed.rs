@@ -4,7 +4,7 @@
 use crate::answers::{Granted, Sum};
 use crate::book::Book;
 use crate::client::Answer;
-use crate::exchange::{self, Exchange, Step};
+use crate::exchange::{self, Answered, Exchange};
 use crate::http::{Field, Request, write_digits};
 use crate::outcome::Outcome;
 use crate::plan::Parameters;
@@ -128,7 +128,7 @@ impl Exchange for Mixed {
         &self.request
     }
 
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
         let scanned = scan(answer.body, self.block).filter(|_| answer.status == 200);
         let (granted, sum) = scanned.map_or_else(|| read_json(answer, self.block), Ok)?;
         ensure!(granted.lock == granted.version, "handle {} at revision {}", granted.lock, granted.version);
@@ -142,7 +142,7 @@ impl Exchange for Mixed {
                 (granted.version, self.sequence, self.connection);
         }
         self.handle = granted.lock;
-        Ok(Step::Done { operations: OPERATIONS })
+        Ok(Answered::Done { operations: OPERATIONS })
     }
 }
 
