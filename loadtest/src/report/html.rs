@@ -142,7 +142,7 @@ fn write_peers(page: &mut String, summaries: &[Summary]) {
         return;
     }
     *page += "<h2>Peers side by side</h2><p class=\"faint\">Units of work a second (of mixed requests, \
-              operations), longer is better; of watches, milliseconds to the last wake, shorter is better. Each group has its own scale. What each promises \
+              operations), longer is better; of watches, milliseconds from sending the write to the last wake, shorter is better. Each group has its own scale. What each promises \
               stands at the end: work is only the same where the promise is.</p>";
     let mut groups = Vec::new();
     for (ours, theirs) in pairs {

@@ -178,7 +178,12 @@ pub fn side_by_side(summaries: &[Summary]) -> Vec<(&Summary, Vec<&Summary>)> {
 /// The figure by which a scenario is compared, and whether less of it is better.
 pub fn compared(summary: &Summary) -> (f64, bool) {
     match summary.step.scenario {
-        Scenario::WatchOne | Scenario::WatchMany => (summary.latency.max_us / 1e3, true),
+        // From sending the write, as peers are measured: some answer it only when all are woken.
+        Scenario::WatchOne | Scenario::WatchMany => {
+            let named = |name: &str| summary.figures.iter().find(|figure| figure.name == name);
+            let last = named("last wake, ms from sending the write").or_else(|| named("last wake, ms"));
+            (last.map_or(summary.latency.max_us / 1e3, |last| last.value), true)
+        }
         Scenario::Mixed => (summary.operations_per_s, false),
         _ => (summary.units_per_s, false),
     }
@@ -195,7 +200,7 @@ fn write_peers(text: &mut String, summaries: &[Summary]) {
             peers.push(theirs.step.target);
         }
     }
-    *text += "\n## Peers\n\nUnits of work/s (of mixed requests, operations/s; of watches, ms to the last wake), and how many times better Cloud Dragon is.\n\n";
+    *text += "\n## Peers\n\nUnits of work/s (of mixed requests, operations/s; of watches, ms from sending the write to the last wake), and how many times better Cloud Dragon is.\n\n";
     let names: Vec<&str> = peers.iter().map(|peer| peer.name()).collect();
     let _ =
         writeln!(text, "| scenario | accounts × keys | connections | Cloud Dragon | {} |", names.join(" | "));
