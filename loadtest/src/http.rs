@@ -2,6 +2,7 @@
 //! answers. No sockets here.
 
 use anyhow::{Context as _, Result, bail};
+use memchr::{memchr, memmem};
 use std::net::SocketAddr;
 
 /// A request, laid out; its body may change, but not in length.
@@ -41,19 +42,80 @@ impl Request {
     pub fn body(&self) -> &[u8] {
         &self.bytes[self.body_at..]
     }
+}
 
-    /// The body, to change in place.
-    pub fn body_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.body_at..]
+/// A field of fixed width in a request, for numbers that change.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    at: usize,
+    width: usize,
+}
+
+impl Field {
+    /// The field of another width at the same place.
+    #[must_use]
+    pub fn wide(self, width: usize) -> Self {
+        Self { width, ..self }
+    }
+}
+
+impl Request {
+    /// The field that begins behind the first `marker` in the body.
+    ///
+    /// # Panics
+    /// When there is none: the caller has laid the request out itself.
+    #[must_use]
+    pub fn field(&self, marker: &str, width: usize) -> Field {
+        let found = memmem::find(self.body(), marker.as_bytes()).expect("the marker was laid out");
+        Field { at: self.body_at + found + marker.len(), width }
+    }
+
+    /// The field of this width that ends the path.
+    #[must_use]
+    pub fn path_field(&self, width: usize) -> Field {
+        let end = memmem::find(&self.bytes, b" HTTP/1.1\r\n").expect("each request has it");
+        Field { at: end - width, width }
+    }
+
+    /// The field of the same width, so many bytes further on.
+    #[must_use]
+    pub fn field_after(field: Field, bytes: usize) -> Field {
+        Field { at: field.at + bytes, ..field }
+    }
+
+    /// The field of the same width, so many bytes before.
+    #[must_use]
+    pub fn field_before(field: Field, bytes: usize) -> Field {
+        Field { at: field.at - bytes, ..field }
+    }
+
+    /// Writes a number with leading zeros.
+    pub fn write_digits(&mut self, field: Field, number: u64) {
+        write_digits(&mut self.bytes[field.at..][..field.width], number);
+    }
+
+    /// Writes a number with spaces before it, as JSON allows.
+    pub fn write_number(&mut self, field: Field, mut number: u64) {
+        let mut first = true;
+        for digit in self.bytes[field.at..][..field.width].iter_mut().rev() {
+            *digit = if number > 0 || first { digit_of(number) } else { b' ' };
+            number /= 10;
+            first = false;
+        }
     }
 }
 
 /// Writes a number into a field of digits of fixed width, with leading zeros.
 pub fn write_digits(field: &mut [u8], mut number: u64) {
     for digit in field.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        *digit = digit_of(number);
         number /= 10;
     }
+}
+
+/// The last digit of a number.
+fn digit_of(number: u64) -> u8 {
+    b'0' + u8::try_from(number % 10).unwrap_or_default()
 }
 
 /// What the head of an answer says.
@@ -72,25 +134,39 @@ pub struct Head {
 /// # Errors
 /// If it is not HTTP/1.1, or its body has no stated length.
 pub fn parse_head(bytes: &[u8]) -> Result<Option<Head>> {
-    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
-    let mut lines = bytes[..end].split(|byte| *byte == b'\n');
-    let first = std::str::from_utf8(lines.next().unwrap_or_default())?;
-    let status: u16 = match first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)) {
-        Some(status) => status.parse().with_context(|| format!("the status line is {first:?}"))?,
-        None => bail!("the status line is {first:?}"),
-    };
+    let Some(first_end) = memchr(b'\n', bytes) else { return Ok(None) };
+    let first = &bytes[..first_end];
+    let status = first.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(parse_number);
+    let Some(status) = status else { bail!("the status line is {:?}", String::from_utf8_lossy(first)) };
     let mut length = (status == 204 || status == 304).then_some(0);
-    for line in lines {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.eq_ignore_ascii_case(b"content-length") {
-            length = Some(std::str::from_utf8(value)?.parse().context("Content-Length")?);
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            bail!("a body in chunks, which this client does not read");
+    let mut at = first_end + 1;
+    loop {
+        let Some(line_bytes) = memchr(b'\n', &bytes[at..]) else { return Ok(None) };
+        let line = &bytes[at..at + line_bytes];
+        at += line_bytes + 1;
+        match line.first() {
+            Some(b'\r') => break,
+            Some(b'c' | b'C') if is_named(line, b"content-length:") => {
+                let value = line[b"content-length:".len()..].trim_ascii();
+                length = Some(parse_number(value).context("Content-Length")?);
+            }
+            Some(b't' | b'T') if is_named(line, b"transfer-encoding:") => {
+                bail!("a body in chunks, which this client does not read");
+            }
+            Some(_) => {}
+            None => bail!("a line of the head ends without a carriage return"),
         }
     }
     let body_bytes = length.context("an answer without a length")?;
-    Ok(Some(Head { status, head_bytes: end + 4, body_bytes }))
+    Ok(Some(Head { status: u16::try_from(status)?, head_bytes: at, body_bytes }))
+}
+
+fn is_named(line: &[u8], name: &[u8]) -> bool {
+    line.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
+}
+
+fn parse_number(digits: &[u8]) -> Option<usize> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -126,9 +202,16 @@ mod tests {
 
     #[test]
     fn requests_change_in_place() {
-        let mut request = Request::post(([127, 0, 0, 1], 80).into(), "/x", "a0000b");
-        write_digits(&mut request.body_mut()[1..5], 9_876_543);
+        let mut request = Request::post(([127, 0, 0, 1], 80).into(), "/x-000", "a0000b");
+        let (field, path) = (request.field("a", 4), request.path_field(3));
+        request.write_digits(field, 9_876_543);
+        request.write_digits(path, 42);
         assert_eq!(request.body(), b"a6543b");
         assert!(request.bytes().ends_with(b"Content-Length: 6\r\n\r\na6543b"));
+        assert!(request.bytes().starts_with(b"POST /x-042 HTTP/1.1\r\n"));
+        for (number, text) in [(0, b"a   0b"), (70, b"a  70b"), (1234, b"a1234b")] {
+            request.write_number(field, number);
+            assert_eq!(request.body(), text);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Looks at a server from aside: single questions, each on a connection of its own, and what the server
 //! counts.
 
+use crate::answers::Written;
 use crate::client::Connection;
 use crate::http::Request;
 use anyhow::{Context as _, Result, ensure};
@@ -8,38 +9,44 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const POLL_EVERY: Duration = Duration::from_millis(5);
 
-/// Asks once.
+/// A connection for questions from aside.
+#[derive(Debug)]
+pub struct Probe {
+    address: SocketAddr,
+    connection: Connection,
+}
+
+impl Probe {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When it can't.
+    pub async fn open(address: SocketAddr) -> Result<Self> {
+        Ok(Self { address, connection: Connection::open(address).await? })
+    }
+
+    /// Asks once.
+    ///
+    /// # Errors
+    /// When the answer is not 200 or not of this shape.
+    pub async fn ask<T: DeserializeOwned>(&mut self, path: &str, body: &Value) -> Result<T> {
+        let body = body.to_string();
+        let request = Request::post(self.address, path, &body);
+        let answer = self.connection.exchange(&request).await?;
+        answer.read().with_context(|| format!("{path} {}", &body[..body.len().min(200)]))
+    }
+}
+
+/// Asks once, on a connection of its own.
 ///
 /// # Errors
 /// When the answer is not 200 or not of this shape.
 pub async fn ask<T: DeserializeOwned>(address: SocketAddr, path: &str, body: &Value) -> Result<T> {
-    let body = body.to_string();
-    let request = Request::post(address, path, &body);
-    Connection::open(address)
-        .await?
-        .exchange(&request)
-        .await?
-        .read()
-        .with_context(|| format!("{path} {body}"))
-}
-
-/// An account that nothing else uses, not even an earlier run on the same server.
-#[must_use]
-pub fn new_account(scenario: &str) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("load-{scenario}-{:x}", now.as_nanos())
-}
-
-/// The answer of a write.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "PascalCase")]
-pub struct Written {
-    /// The revision.
-    pub version: u64,
+    Probe::open(address).await?.ask(path, body).await
 }
 
 /// Writes one value.
@@ -67,20 +74,21 @@ fn parse_metric(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// Waits until the server shows that so many wait for a key to change.
+/// Waits until the server shows that so many wait for a key to change. Returns whether it did; one that does
+/// not tell is given some time.
 ///
 /// # Errors
 /// When they do not within `limit`.
-pub async fn until_watching(address: SocketAddr, watchers: usize, limit: Duration) -> Result<()> {
+pub async fn until_watching(address: SocketAddr, watchers: usize, limit: Duration) -> Result<bool> {
     let begun = Instant::now();
     loop {
         let Some(watching) = metric(address, "dragon_watchers").await? else {
             // A server that does not tell: as long as it takes at the worst, and some more.
             tokio::time::sleep(Duration::from_secs(3)).await;
-            return Ok(());
+            return Ok(false);
         };
         if watching >= watchers as f64 {
-            return Ok(());
+            return Ok(true);
         }
         ensure!(begun.elapsed() < limit, "only {watching} of {watchers} watchers wait after {limit:?}");
         tokio::time::sleep(POLL_EVERY).await;

@@ -1,17 +1,22 @@
 //! The servers under load: started here on free ports, or running already.
 
-use crate::usage;
+use crate::cpus::Cpus;
+use crate::dataset::Datasets;
+use crate::usage::Processes;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 use tempfile::TempDir;
 
 const START_TIME_MAX: Duration = Duration::from_secs(20);
+/// The unit of a file's blocks, whatever the file system's own.
+const BLOCK_BYTES: u64 = 512;
 /// What a server says before its address.
 const LISTENING: &str = "listening on http://";
 
@@ -22,8 +27,46 @@ pub struct Server {
     pub address: SocketAddr,
     /// Its process, if known.
     pub pid: Option<u32>,
+    /// What it was loaded with for scenarios that share it.
+    pub datasets: Datasets,
     child: Option<Child>,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
+}
+
+/// How servers come into being.
+#[derive(Clone, Debug)]
+pub struct Starter {
+    /// The server's program.
+    pub program: PathBuf,
+    /// Where data folders are made.
+    pub folder: PathBuf,
+    /// The store, where it is not a new embedded one.
+    pub store: Option<String>,
+    /// The URL and perhaps the process of a server that runs already: it is taken instead.
+    pub running: Option<(String, Option<u32>)>,
+    /// Where servers run.
+    pub cpus: Cpus,
+}
+
+impl Starter {
+    /// The server under load: a new one, or the one that runs.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn server(&self) -> Result<Server> {
+        match &self.running {
+            Some((url, pid)) => Server::running(url, *pid),
+            None => Server::start(&self.program, &self.folder, self.store.as_deref(), &self.cpus),
+        }
+    }
+
+    /// This program's echo server.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn echo(&self) -> Result<Server> {
+        Server::spawn(&std::env::current_exe()?, &["echo-server"], None, &self.cpus)
+    }
 }
 
 impl Server {
@@ -31,7 +74,7 @@ impl Server {
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn start(program: &Path, parent: &Path, store: Option<&str>) -> Result<Self> {
+    fn start(program: &Path, parent: &Path, store: Option<&str>, cpus: &Cpus) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("cloud-dragon-load").tempdir_in(parent)?;
         let store = match store {
             Some(store) => store.to_owned(),
@@ -39,67 +82,64 @@ impl Server {
         };
         let arguments =
             ["serve", "--listen", "127.0.0.1:0", "--log", "info", "--log-format", "text", "--store", &store];
-        Self::spawn(program, &arguments, Some(folder))
-    }
-
-    /// Starts this program's echo server.
-    ///
-    /// # Errors
-    /// When it does not come up.
-    pub fn start_echo() -> Result<Self> {
-        Self::spawn(&std::env::current_exe()?, &["echo-server"], None)
+        Self::spawn(program, &arguments, Some(folder), cpus)
     }
 
     /// A server that runs already, on this machine.
     ///
     /// # Errors
     /// When the URL is not one of this machine's own.
-    pub fn running(url: &str, pid: Option<u32>) -> Result<Self> {
+    fn running(url: &str, pid: Option<u32>) -> Result<Self> {
         let Some(address) = url.strip_prefix("http://") else { bail!("{url} does not begin with http://") };
         let address = address.trim_end_matches('/').replace("localhost", "127.0.0.1");
         let address: SocketAddr = address.parse().with_context(|| format!("the address in {url}"))?;
         ensure!(address.ip().is_loopback(), "{address} is not this machine: load goes to loopback only");
-        Ok(Self { address, pid, child: None, _folder: None })
+        Ok(Self { address, pid, datasets: Datasets::default(), child: None, folder: None })
     }
 
-    /// Whether it was started here.
-    #[must_use]
-    pub fn is_own(&self) -> bool {
-        self.child.is_some()
-    }
-
-    fn spawn<A: AsRef<OsStr>>(program: &Path, arguments: &[A], folder: Option<TempDir>) -> Result<Self> {
+    fn spawn<A: AsRef<OsStr>>(
+        program: &Path,
+        arguments: &[A],
+        folder: Option<TempDir>,
+        cpus: &Cpus,
+    ) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+        let mut child = cpus.spawn(&mut command)?;
         let (address_found, address) = mpsc::channel();
         if let Some(stderr) = child.stderr.take() {
             std::thread::spawn(move || follow(stderr, &address_found));
         }
         let pid = Some(child.id());
-        let mut server =
-            Self { address: SocketAddr::from(([127, 0, 0, 1], 0)), pid, child: Some(child), _folder: folder };
+        let address_none = SocketAddr::from(([127, 0, 0, 1], 0));
+        let datasets = Datasets::default();
+        let mut server = Self { address: address_none, pid, datasets, child: Some(child), folder };
         server.address = address
             .recv_timeout(START_TIME_MAX)
             .with_context(|| format!("{} did not say where it listens", program.display()))?;
         Ok(server)
     }
 
-    /// Its CPU time so far, where its process is known.
-    ///
-    /// # Errors
-    /// When it is gone.
-    pub fn cpu_time(&self) -> Result<Option<Duration>> {
-        self.pid.map(usage::cpu_time).transpose()
+    /// Its process, where it is known.
+    #[must_use]
+    pub fn processes(&self) -> Processes {
+        self.pid.map_or_else(Processes::unknown, Processes::one)
     }
 
-    /// Its memory now in KiB, where its process is known.
-    ///
-    /// # Errors
-    /// When it is gone.
-    pub fn rss_kib(&self) -> Result<Option<u64>> {
-        self.pid.map(usage::rss_kib).transpose()
+    /// Bytes that its data takes on disk, where it was started here on files.
+    #[must_use]
+    pub fn disk_bytes(&self) -> Option<u64> {
+        let data = self.folder.as_ref()?.path().join("data");
+        data.exists().then(|| disk_bytes(&data))
     }
+}
+
+/// What is allocated for a file, or for all in a folder. Files that come and go meanwhile do not matter.
+fn disk_bytes(path: &Path) -> u64 {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return 0 };
+    let entries = metadata.is_dir().then(|| std::fs::read_dir(path).ok()).flatten();
+    let inside = entries.into_iter().flatten().flatten().map(|entry| disk_bytes(&entry.path()));
+    metadata.blocks() * BLOCK_BYTES + inside.sum::<u64>()
 }
 
 impl Drop for Server {

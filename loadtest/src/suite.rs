@@ -1,146 +1,116 @@
-//! Runs the scenarios one after another. One that fails is noted, and the others run all the same.
+//! Runs steps one after another. One that fails is noted, and the others run all the same.
 
-use crate::machine::Machine;
-use crate::options::{Options, Scenario};
-use crate::report::Report;
-use crate::scenarios::idle::Wait;
-use crate::scenarios::writes::Load;
-use crate::scenarios::{idle, lock_crowd, lock_pairs, watch_wake, writes};
-use crate::server::Server;
-use anyhow::{Context as _, Result};
+use crate::options::Options;
+use crate::outcome::Outcome;
+use crate::peers::{self, Peers};
+use crate::plan::{Length, Place, Step, Target};
+use crate::progress::Progress;
+use crate::report::{Report, Row};
+use crate::scenarios;
+use crate::server::{Server, Starter};
+use anyhow::{Context as _, Result, bail};
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// The writes, in the order in which they take turns.
-const LOADS: [(Scenario, Load); 4] = [
-    (Scenario::Echo, Load::Echo),
-    (Scenario::KvOneKey, Load::KvOneKey),
-    (Scenario::Kv1000Keys, Load::Kv1000Keys),
-    (Scenario::CounterOneKey, Load::CounterOneKey),
-];
+/// What a step may take beyond its own length: setting up a crowd, filling a store, checking the end.
+const STEP_TIME_OVER_MAX: Duration = Duration::from_secs(300);
 
 /// Runs what the options ask for.
 ///
 /// # Errors
 /// When nothing can run at all; what fails by itself is in the report.
-pub async fn run(options: &Options) -> Result<Report> {
+pub async fn run(options: &Options, cpus: crate::cpus::Cpus) -> Result<Report> {
     let begun = Instant::now();
-    let mut run = Run { options, report: Report::new(Machine::this()) };
-    let outcomes = [
-        ("writes", run.writes().await),
-        ("watch-wake", run.watch_wake().await),
-        ("lock-pairs", run.lock_pairs().await),
-        ("idle-long-polls", run.idle_long_polls().await),
-        ("lock-crowd", run.lock_crowd().await),
-    ];
-    for (name, outcome) in outcomes {
-        if let Err(error) = outcome {
-            run.report.failures.push(format!("{name}: {error:#}"));
+    let servers = &options.servers;
+    let running = servers.url.as_ref().map(|url| (url.clone(), servers.pid));
+    let program = match (&running, &servers.server_bin) {
+        (Some(_), _) => PathBuf::new(),
+        (None, Some(program)) => program.clone(),
+        (None, None) => beside_this_program()?,
+    };
+    let start = peers::Start { folder: servers.folder.clone(), cpus: cpus.clone() };
+    let peers = if servers.with_peers { Some(Peers::new(start)?) } else { None };
+    let (store, folder) = (servers.store.clone(), servers.folder.clone());
+    let starter = Starter { program, folder, store, running, cpus };
+    let steps = options.steps();
+    let mut run = Run { starter, kept: HashMap::new(), echo: None, peers };
+    let mut report = Report::new();
+    let mut progress = Progress::new(steps.len());
+    for (number, step) in steps.iter().enumerate() {
+        progress.begin(number, step);
+        match progress.beside(run.step(step)).await {
+            Ok(Some(outcome)) => {
+                let row = Row { step: step.clone(), outcome };
+                progress.end(&row.brief());
+                report.rows.push(row);
+            }
+            Ok(None) => progress.end("it has nothing like it"),
+            Err(error) => {
+                let name = format!("{} on {}", step.scenario.name(), step.target.name());
+                let failure = format!("{name} ({}): {error:#}", step.label());
+                progress.end(&format!("FAILED: {error:#}"));
+                report.failures.push(failure);
+                // What it left behind must not disturb the next one.
+                run.kept.remove(&step.place);
+            }
         }
+        run.forget(&steps[number + 1..]);
     }
-    run.report.took_s = begun.elapsed().as_secs_f64();
-    Ok(run.report)
+    report.promises = run.peers.iter().flat_map(Peers::promises).collect();
+    report.took_s = begun.elapsed().as_secs_f64();
+    Ok(report)
 }
 
-struct Run<'a> {
-    options: &'a Options,
-    report: Report,
+struct Run {
+    starter: Starter,
+    /// Servers that more steps will use.
+    kept: HashMap<Place, Server>,
+    echo: Option<Server>,
+    peers: Option<Peers>,
 }
 
-impl Run<'_> {
-    /// The server under load: a new one, or the one that runs.
-    fn server(&self) -> Result<Server> {
-        let options = self.options;
-        if let Some(url) = &options.url {
-            return Server::running(url, options.pid);
-        }
-        let program = match &options.server_bin {
-            Some(program) => program.clone(),
-            None => beside_this_program()?,
+impl Run {
+    async fn step(&mut self, step: &Step) -> Result<Option<Outcome>> {
+        let length = match step.parameters.length {
+            Length::Time(length) => length + step.parameters.warm_up,
+            Length::Units(_) => Duration::from_secs(3600),
         };
-        Server::start(&program, &options.folder, options.store.as_deref())
+        let limit = length + STEP_TIME_OVER_MAX;
+        match tokio::time::timeout(limit, self.step_without_end(step)).await {
+            Ok(outcome) => outcome,
+            Err(_) => bail!("not done after {limit:?}"),
+        }
     }
 
-    async fn writes(&mut self) -> Result<()> {
-        let loads: Vec<Load> = LOADS
-            .iter()
-            .filter(|(scenario, _)| self.options.wants(*scenario))
-            .map(|(_, load)| *load)
-            .collect();
-        if loads.is_empty() {
-            return Ok(());
-        }
-        let echo = Server::start_echo()?;
-        let server = loads.iter().any(|load| *load != Load::Echo).then(|| self.server()).transpose()?;
-        for round in 0..usize::from(self.options.rounds) {
-            for &connections in &self.options.connections {
-                for &load in &loads {
-                    let server = server.as_ref().filter(|_| load != Load::Echo).unwrap_or(&echo);
-                    let timing = self.options.timing();
-                    let cell = writes::run_cell(server, load, connections, round, timing).await;
-                    let cell = cell.with_context(|| load.name())?;
-                    progress(&format!(
-                        "{} at {connections} connections: {:.0}/s",
-                        load.name(),
-                        cell.requests_per_s
-                    ));
-                    self.report.writes.push(cell);
+    async fn step_without_end(&mut self, step: &Step) -> Result<Option<Outcome>> {
+        let Step { scenario, parameters, target, place, .. } = step;
+        let server = match target {
+            Target::Peer(peer) => {
+                let peers = self.peers.as_mut().context("peers were not asked for")?;
+                return peers.run(*peer, *scenario, parameters).await;
+            }
+            Target::Echo => match &mut self.echo {
+                Some(echo) => echo,
+                none => none.insert(self.starter.echo()?),
+            },
+            Target::CloudDragon => {
+                if *place == Place::New {
+                    self.kept.remove(place);
+                }
+                match self.kept.entry(*place) {
+                    std::collections::hash_map::Entry::Occupied(kept) => kept.into_mut(),
+                    std::collections::hash_map::Entry::Vacant(none) => none.insert(self.starter.server()?),
                 }
             }
-        }
-        Ok(())
+        };
+        scenarios::run(*scenario, parameters, server, &self.starter).await.map(Some)
     }
 
-    async fn watch_wake(&mut self) -> Result<()> {
-        if self.options.wants(Scenario::WatchWake) {
-            let server = self.server()?;
-            let measured = watch_wake::run(&server, self.options.waiters, self.options.wakes.into()).await?;
-            progress(&format!("watch-wake: {:.0} ms", measured.median(|round| round.last_ms)));
-            self.report.watch_wake = Some(measured);
-        }
-        Ok(())
+    /// Ends the servers that no later step uses.
+    fn forget(&mut self, later: &[Step]) {
+        self.kept.retain(|place, _| *place != Place::New && later.iter().any(|step| step.place == *place));
     }
-
-    async fn lock_pairs(&mut self) -> Result<()> {
-        if self.options.wants(Scenario::LockPairs) {
-            let server = self.server()?;
-            for _ in 0..self.options.rounds {
-                let (contenders, timing) = (self.options.contenders, self.options.timing());
-                let measured = lock_pairs::run(&server, contenders, timing, &self.options.folder).await?;
-                progress(&format!("lock-pairs: {:.0}/s", measured.pairs_per_s));
-                self.report.lock_pairs.push(measured);
-            }
-        }
-        Ok(())
-    }
-
-    async fn idle_long_polls(&mut self) -> Result<()> {
-        if self.options.wants(Scenario::IdleLongPolls) {
-            for wait in Wait::ALL {
-                let server = self.server()?;
-                let idle = idle::run(&server, wait, self.options.waiters).await.context(wait.name())?;
-                if let Some(idle) = idle {
-                    progress(&format!("idle-long-polls, {}: {:.1} KiB each", wait.name(), idle.each_kib()));
-                    self.report.idle.push(idle);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn lock_crowd(&mut self) -> Result<()> {
-        if self.options.wants(Scenario::LockCrowd) {
-            let server = self.server()?;
-            let measured = lock_crowd::run(&server, self.options.waiters).await?;
-            progress(&format!("lock-crowd: {:.2} s", measured.through_s));
-            self.report.lock_crowd = Some(measured);
-        }
-        Ok(())
-    }
-}
-
-fn progress(text: &str) {
-    eprintln!("{text}");
 }
 
 fn beside_this_program() -> Result<PathBuf> {

@@ -1,93 +1,133 @@
-//! `counter-one-key`: every connection adds 1 to the same counter. The sums that are answered are all the
-//! numbers from 1 on, each one once.
+//! `counter`: every connection adds 1 to counters. The sums that are answered are all the numbers from 1 on,
+//! each one once, and the last is what the server holds.
 
+use crate::answers::Counted;
+use crate::book::Book;
 use crate::client::Answer;
-use crate::closed_loop::{Exchange, Step};
-use crate::http::Request;
-use crate::probe::ask;
+use crate::exchange::{self, Answered, Exchange};
+use crate::http::{Field, Request};
+use crate::outcome::Outcome;
+use crate::plan::Parameters;
+use crate::probe::Probe;
+use crate::random::Random;
+use crate::scenarios::held;
+use crate::server::Server;
+use crate::space::{NAME_DIGITS, Space, key_name};
 use anyhow::{Result, ensure};
-use serde::Deserialize;
 use serde_json::json;
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
-const COUNTER: &str = "key-000000";
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "PascalCase")]
-struct Counted<'a> {
-    #[serde(borrow)]
-    atomic: [Sum<'a>; 1],
-    version: u64,
+/// What was answered about one counter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sums {
+    added: u64,
+    max: u64,
+    /// All sums added up, to tell whether some came twice.
+    total: u128,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "PascalCase")]
-struct Sum<'a> {
-    key: &'a str,
-    value: u64,
-}
+/// What was answered to all connections.
+pub type CounterBook = Rc<RefCell<Book<Sums>>>;
 
 /// One connection that counts.
 #[derive(Debug)]
-pub struct CounterExchange {
+pub struct Counter {
     request: Request,
-    added: u64,
-    sum: u64,
-    version: u64,
-    /// All sums added up, to tell whether some came twice.
-    sums: u128,
+    account_field: Field,
+    counter_field: Field,
+    random: Random,
+    space: Space,
+    book: CounterBook,
+    account: usize,
+    counter: usize,
+    /// What was answered when the request went out: the version, and the sum if the counter is followed.
+    floors: (u64, u64),
 }
 
-impl CounterExchange {
-    /// One of several connections.
+impl Counter {
+    /// One of several connections, that note together what they are answered.
     #[must_use]
-    pub fn new(address: SocketAddr, account: &str) -> Self {
-        let body = json!({"Atomic": [{"Key": COUNTER, "Add": 1}]}).to_string();
-        let request = Request::post(address, &format!("/db/{account}"), &body);
-        Self { request, added: 0, sum: 0, version: 0, sums: 0 }
+    pub fn new(address: SocketAddr, space: &Space, book: &CounterBook, connection: usize) -> Self {
+        let body = json!({"Atomic": [{"Key": key_name(0), "Add": 1}]}).to_string();
+        let request = space.post(address, "db", &body);
+        Self {
+            account_field: request.path_field(NAME_DIGITS),
+            counter_field: request.field("key-", NAME_DIGITS),
+            request,
+            random: Random::new(connection as u64),
+            space: space.clone(),
+            book: Rc::clone(book),
+            account: 0,
+            counter: 0,
+            floors: (0, 0),
+        }
     }
 }
 
-impl Exchange for CounterExchange {
-    fn request(&mut self) -> &[u8] {
-        self.request.bytes()
+impl Exchange for Counter {
+    fn request(&mut self) -> &Request {
+        self.account = self.random.below(self.space.accounts);
+        self.counter = self.random.below(self.space.keys);
+        let mut book = self.book.borrow_mut();
+        let sum = book.cell(self.account, self.counter).map_or(0, |sums| sums.max);
+        self.floors = (book.floor(self.account), sum);
+        self.request.write_digits(self.account_field, self.account as u64);
+        self.request.write_digits(self.counter_field, self.counter as u64);
+        &self.request
     }
 
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
-        let Counted { atomic: [Sum { key, value }], version } = answer.read()?;
-        ensure!(key == COUNTER, "asked for {COUNTER}, answered for {key}");
-        ensure!(value > self.sum && version > self.version, "{} after {}", answer.text(), self.sum);
-        (self.sum, self.version) = (value, version);
-        self.added += 1;
-        self.sums += u128::from(value);
-        Ok(Step::Unit)
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
+        let mut name = *b"key-0000000";
+        crate::http::write_digits(&mut name[4..], self.counter as u64);
+        let Counted { value, version } = Counted::read(answer, &name)?;
+        let (version_floor, sum_floor) = self.floors;
+        let mut book = self.book.borrow_mut();
+        book.wrote(self.account, version_floor, version)?;
+        ensure!(value > sum_floor, "the sum {value} was answered after {sum_floor} had been");
+        if let Some(sums) = book.cell(self.account, self.counter) {
+            sums.added += 1;
+            sums.max = sums.max.max(value);
+            sums.total += u128::from(value);
+        }
+        Ok(Answered::ONE)
     }
 }
 
-/// Checks the end: the counter is what was added, and no sum was answered twice.
+/// Counts in new accounts.
+///
+/// # Errors
+/// For the first wrong answer, or an addition that is lost or there twice.
+pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
+    let space = Space::new("counter", parameters.accounts, parameters.keys);
+    let book = Rc::new(RefCell::new(Book::new(space.accounts, space.keys)));
+    let new = |number| Counter::new(server.address, &space, &book, number);
+    let (measured, _) = exchange::run(server, parameters, new).await?;
+    verify(server.address, &space, &book.take()).await?;
+    Ok(Outcome::of(measured))
+}
+
+/// Checks the end: each counter that is followed is what was added, no sum was answered twice, and each
+/// account's revision has risen by one an addition.
 ///
 /// # Errors
 /// If an update is lost or counted twice.
-pub async fn verify(address: SocketAddr, account: &str, done: &[CounterExchange]) -> Result<()> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields, rename_all = "PascalCase")]
-    struct Read {
-        atomic: [State; 1],
+pub async fn verify(address: SocketAddr, space: &Space, book: &Book<Sums>) -> Result<()> {
+    book.verify_revisions()?;
+    let mut probe = Probe::open(address).await?;
+    for account in 0..book.accounts() {
+        let counted = || book.cells_of(account).filter(|(_, sums)| sums.added > 0);
+        let names: Vec<String> = counted().map(|(counter, _)| key_name(counter)).collect();
+        let held = held::counters(&mut probe, space, account, &names).await?;
+        for ((_, sums), (held, name)) in counted().zip(held.into_iter().zip(names)) {
+            let Sums { added, max, total } = *sums;
+            ensure!(held == added, "{name} is {held} after {added} were added");
+            ensure!(max == added, "the highest sum of {name} was {max} after {added} were added");
+            let expected = u128::from(added) * u128::from(added + 1) / 2;
+            ensure!(total == expected, "some sums of {name} were answered twice and others never");
+        }
     }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct State {
-        value: u64,
-    }
-    let body = json!({"Atomic": [{"Key": COUNTER}]});
-    let Read { atomic: [State { value }] } = ask(address, &format!("/db/{account}"), &body).await?;
-    let added: u64 = done.iter().map(|exchange| exchange.added).sum();
-    ensure!(value == added, "the counter is {value} after {added} were added");
-    let sums: u128 = done.iter().map(|exchange| exchange.sums).sum();
-    let expected = u128::from(added) * u128::from(added + 1) / 2;
-    ensure!(sums == expected, "some sums were answered twice and others never");
-    let revision = done.iter().map(|exchange| exchange.version).max().unwrap_or_default();
-    ensure!(revision == added, "{added} additions raised a new account's revision to {revision}");
     Ok(())
 }
 
@@ -96,26 +136,41 @@ mod tests {
     use super::*;
     use crate::probe::canned;
 
-    /// A connection that was answered these sums.
-    fn answered(address: SocketAddr, sums: &[u64]) -> Result<CounterExchange> {
-        let mut exchange = CounterExchange::new(address, "a");
-        for sum in sums {
-            let body = format!(r#"{{"Atomic":[{{"Key":"{COUNTER}","Value":{sum}}}],"Version":{sum}}}"#);
-            exchange.check(&Answer { status: 200, body: body.as_bytes() })?;
-        }
-        Ok(exchange)
-    }
-
     #[tokio::test]
     async fn lost_additions_are_seen() {
-        let address = canned(r#"{"Atomic":[{"Key":"key-000000","Value":4}]}"#).await;
-        let verified = async |one: &[u64], other: &[u64]| {
-            let done = [answered(address, one).unwrap(), answered(address, other).unwrap()];
-            verify(address, "a", &done).await
+        let address = canned(r#"{"Atomic":[{"Key":"key-0000000","Value":4}]}"#).await;
+        let verified = async |answers: &[(u64, u64)]| {
+            let space = Space::new("x", 1, 1);
+            let book = Rc::new(RefCell::new(Book::new(1, 1)));
+            let mut counter = Counter::new(address, &space, &book, 0);
+            for (sum, version) in answers {
+                counter.request();
+                counter.floors = (0, 0);
+                let body =
+                    format!(r#"{{"Atomic":[{{"Key":"key-0000000","Value":{sum}}}],"Version":{version}}}"#);
+                counter.check(&Answer { status: 200, body: body.as_bytes() })?;
+            }
+            verify(address, &space, &book.take()).await
         };
-        verified(&[1, 4], &[2, 3]).await.unwrap();
-        assert!(verified(&[1, 4], &[2, 4]).await.is_err(), "a sum came twice");
-        assert!(verified(&[1, 4], &[2, 3, 5]).await.is_err(), "the last addition is lost");
-        assert!(answered(address, &[2, 2]).is_err(), "a sum did not rise");
+        verified(&[(1, 1), (4, 4), (2, 2), (3, 3)]).await.unwrap();
+        assert!(verified(&[(1, 1), (4, 4), (2, 2), (4, 3)]).await.is_err(), "a sum came twice");
+        assert!(verified(&[(1, 1), (2, 2), (3, 3)]).await.is_err(), "one was added twice");
+        assert!(
+            verified(&[(1, 1), (4, 4), (2, 2), (3, 3), (5, 5)]).await.is_err(),
+            "the last addition is lost"
+        );
+        assert!(verified(&[(1, 1), (4, 5), (2, 2), (3, 3)]).await.is_err(), "a revision is skipped");
+    }
+
+    #[test]
+    fn sums_rise() {
+        let (space, book) = (Space::new("x", 1, 1), Rc::new(RefCell::new(Book::new(1, 1))));
+        let mut counter = Counter::new(([127, 0, 0, 1], 1).into(), &space, &book, 0);
+        let body = br#"{"Atomic":[{"Key":"key-0000000","Value":1}],"Version":1}"#;
+        counter.request();
+        counter.check(&Answer { status: 200, body }).unwrap();
+        counter.request();
+        let body = br#"{"Atomic":[{"Key":"key-0000000","Value":1}],"Version":2}"#;
+        assert!(counter.check(&Answer { status: 200, body }).is_err());
     }
 }

@@ -1,31 +1,35 @@
-//! `echo`: the bodies of `kv-one-key`, to a server that only sends them back.
+//! `echo`: the bodies of `kv-write`, to a server that only sends them back.
 
 use crate::client::Answer;
-use crate::closed_loop::{Exchange, Step};
-use crate::scenarios::kv::ValueWrite;
+use crate::exchange::{self, Answered, Exchange};
+use crate::http::Request;
+use crate::outcome::Outcome;
+use crate::plan::Parameters;
+use crate::scenarios::kv_write::ValueWrite;
+use crate::server::Server;
 use anyhow::{Result, ensure};
-use std::net::SocketAddr;
 
 /// One connection to the echo server.
-#[derive(Debug)]
-pub struct EchoExchange(ValueWrite);
+struct Echo(ValueWrite);
 
-impl EchoExchange {
-    /// One of several connections.
-    #[must_use]
-    pub fn new(address: SocketAddr, connection: usize) -> Self {
-        Self(ValueWrite::new(address, "/echo", connection))
+impl Exchange for Echo {
+    fn request(&mut self) -> &Request {
+        self.0.next(0)
+    }
+
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
+        ensure!(answer.status == 200, "answered {}: {}", answer.status, answer.text());
+        ensure!(answer.body == self.0.request().body(), "another body came back: {}", answer.text());
+        Ok(Answered::ONE)
     }
 }
 
-impl Exchange for EchoExchange {
-    fn request(&mut self) -> &[u8] {
-        self.0.next(0).bytes()
-    }
-
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
-        ensure!(answer.status == 200, "answered {}: {}", answer.status, answer.text());
-        ensure!(answer.body == self.0.request().body(), "another body came back: {}", answer.text());
-        Ok(Step::Unit)
-    }
+/// Lets the echo server send bodies back.
+///
+/// # Errors
+/// For the first wrong answer.
+pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
+    let value_bytes = parameters.value_bytes;
+    let new = |number| Echo(ValueWrite::new(server.address, "/echo", "", number, value_bytes));
+    Ok(Outcome::of(exchange::run(server, parameters, new).await?.0))
 }

@@ -1,13 +1,16 @@
 //! `idle-long-polls`: what a waiting client costs in memory. Each kind gets a new server, since memory that
 //! was used once stays with a process.
 
+use crate::answers::Granted;
 use crate::crowd;
+use crate::drive::Begin;
 use crate::http::Request;
-use crate::probe::{ask, new_account, set, until_queued, until_watching};
-use crate::scenarios::lock_pairs::Granted;
-use crate::server::Server;
-use anyhow::{Result, bail};
-use serde::Serialize;
+use crate::outcome::Outcome;
+use crate::plan::Parameters;
+use crate::probe::{ask, set, until_queued, until_watching};
+use crate::server::{Server, Starter};
+use crate::space::{Space, key_name};
+use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -19,9 +22,8 @@ const REST: Duration = Duration::from_secs(1);
 const WARM_UP_REQUESTS: usize = 500;
 
 /// What the clients wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Wait {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
     /// One key to change.
     WatchOneKey,
     /// Each for another key to change.
@@ -32,11 +34,10 @@ pub enum Wait {
 
 impl Wait {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::WatchOneKey, Self::WatchOwnKeys, Self::Lock];
+    const ALL: [Self; 3] = [Self::WatchOneKey, Self::WatchOwnKeys, Self::Lock];
 
     /// For the table.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::WatchOneKey => "watchers of one key",
             Self::WatchOwnKeys => "watchers of a key each",
@@ -45,56 +46,54 @@ impl Wait {
     }
 }
 
-/// What was measured.
-#[derive(Debug, Serialize)]
-pub struct Idle {
-    /// What they waited for.
-    pub wait: Wait,
-    /// Whether the server had done nothing before; else memory that it kept may hide some.
-    pub new_server: bool,
-    /// How many waited.
-    pub waiters: usize,
-    /// The server's memory before any of them came.
-    pub before_kib: u64,
+/// What the server's memory was.
+struct Idle {
+    /// Before any of them came.
+    before_kib: u64,
     /// With all of them connected and nothing asked.
-    pub connected_kib: u64,
+    connected_kib: u64,
     /// With all of them waiting.
-    pub waiting_kib: u64,
+    waiting_kib: u64,
 }
 
-impl Idle {
-    /// Memory that each takes, connection and all.
-    #[must_use]
-    pub fn each_kib(&self) -> f64 {
-        self.waiting_kib.saturating_sub(self.before_kib) as f64 / self.waiters.max(1) as f64
-    }
-
-    /// The part of it that a connection takes on which nothing was ever asked.
-    #[must_use]
-    pub fn connection_kib(&self) -> f64 {
-        self.connected_kib.saturating_sub(self.before_kib) as f64 / self.waiters.max(1) as f64
-    }
-}
-
-/// Measures one kind; `None` where the server's process is not known.
+/// Measures all kinds. Where the server runs already, the memory that it kept from earlier work may hide some.
 ///
 /// # Errors
 /// For a wrong answer, or when not all of them wait.
-pub async fn run(server: &Server, wait: Wait, waiters: usize) -> Result<Option<Idle>> {
-    let (address, account) = (server.address, new_account("idle"));
+pub async fn run(starter: &Starter, parameters: &Parameters) -> Result<Outcome> {
+    let waiters = parameters.connections;
+    let mut outcome = Outcome::default();
+    for wait in Wait::ALL {
+        let server = starter.server()?;
+        let begin = Begin::now(&server.processes())?;
+        let idle = measure(&server, wait, waiters).await.context(wait.name())?;
+        outcome.measured = begin.end(&server.processes())?;
+        let Some(Idle { before_kib, connected_kib, waiting_kib }) = idle else { continue };
+        let each = |kib: u64| kib.saturating_sub(before_kib) as f64 / waiters.max(1) as f64;
+        outcome = outcome
+            .with(&format!("{}, KiB each", wait.name()), each(waiting_kib))
+            .with(&format!("{}, of it the connection", wait.name()), each(connected_kib));
+    }
+    outcome.measured.units = waiters as u64;
+    Ok(outcome)
+}
+
+/// Measures one kind; `None` where the server's process is not known.
+async fn measure(server: &Server, wait: Wait, waiters: usize) -> Result<Option<Idle>> {
+    let (address, account) = (server.address, Space::new("idle", 1, waiters).account(0));
     for request in 0..WARM_UP_REQUESTS {
         set(address, &account, "warm-up", &request.to_string()).await?;
     }
     let path = format!("/db/{account}");
     let _: Granted = ask(address, &path, &json!({"LockID": "held", "LockDur": 300})).await?;
     tokio::time::sleep(REST).await;
-    let before = server.rss_kib()?;
+    let before = server.processes().rss_kib()?;
     let crowd = crowd::connect(server, waiters).await?;
     tokio::time::sleep(REST).await;
-    let connected = server.rss_kib()?;
+    let connected = server.processes().rss_kib()?;
     let request = |number: usize| match wait {
         Wait::WatchOneKey => ("watch", json!({"ID": "watched", "Version": 0, "Wait": 300})),
-        Wait::WatchOwnKeys => ("watch", json!({"ID": format!("key-{number:06}"), "Version": 0, "Wait": 300})),
+        Wait::WatchOwnKeys => ("watch", json!({"ID": key_name(number), "Version": 0, "Wait": 300})),
         Wait::Lock => ("db", json!({"LockID": "held", "LockDur": 60, "LockWait": 300})),
     };
     let mut answers = JoinSet::new();
@@ -109,7 +108,9 @@ pub async fn run(server: &Server, wait: Wait, waiters: usize) -> Result<Option<I
     }
     let rest = async {
         match wait {
-            Wait::WatchOneKey | Wait::WatchOwnKeys => until_watching(address, waiters, ARM_TIME_MAX).await?,
+            Wait::WatchOneKey | Wait::WatchOwnKeys => {
+                until_watching(address, waiters, ARM_TIME_MAX).await?;
+            }
             Wait::Lock => until_queued(address, &account, waiters, ARM_TIME_MAX).await?,
         }
         tokio::time::sleep(REST).await;
@@ -119,11 +120,8 @@ pub async fn run(server: &Server, wait: Wait, waiters: usize) -> Result<Option<I
         rested = rest => rested?,
         Some(answer) = answers.join_next() => bail!("nothing has happened, and {}", answer??),
     }
-    let waiting = server.rss_kib()?;
+    let waiting = server.processes().rss_kib()?;
     Ok(before.zip(connected).zip(waiting).map(|((before_kib, connected_kib), waiting_kib)| Idle {
-        wait,
-        new_server: server.is_own(),
-        waiters,
         before_kib,
         connected_kib,
         waiting_kib,

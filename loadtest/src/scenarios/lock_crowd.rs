@@ -1,15 +1,19 @@
 //! `lock-crowd`: a crowd waits for one lock, and each one that gets it gives it back at once. All get
 //! through, each exactly once, first come, first served.
 
+use crate::answers::{Granted, Released};
 use crate::client::Connection;
 use crate::crowd;
+use crate::drive::Begin;
 use crate::http::Request;
-use crate::latency::{Percentiles, nanoseconds};
-use crate::probe::{ask, held_locks, new_account, until_queued};
-use crate::scenarios::lock_pairs::{Granted, Holder, Released};
+use crate::latency::Latencies;
+use crate::outcome::Outcome;
+use crate::plan::Parameters;
+use crate::probe::{ask, held_locks, until_queued};
+use crate::scenarios::holder::Holder;
 use crate::server::Server;
+use crate::space::Space;
 use anyhow::{Context as _, Result, bail, ensure};
-use serde::Serialize;
 use serde_json::json;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -23,33 +27,17 @@ const GROUP: usize = 10;
 const QUEUE_TIME_MAX: Duration = Duration::from_secs(30);
 const THROUGH_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// What was measured.
-#[derive(Debug, Serialize)]
-pub struct LockCrowd {
-    /// How many waited.
-    pub waiters: usize,
-    /// How long until all of them waited.
-    pub queued_s: f64,
-    /// From the release that set them off to the last one's release.
-    pub through_s: f64,
-    /// CPU time of the server for each.
-    pub server_cpu_us: Option<f64>,
-    /// From one grant to the next.
-    #[serde(flatten)]
-    pub handover: Percentiles,
-    /// Neighbours of one group that came in another order than sent. No fault: they were sent at once.
-    pub swapped_in_groups: usize,
-}
-
 /// The grants in the order in which they came: who, and when.
 type Grants = RefCell<Vec<(usize, Instant)>>;
 
-/// Lets a crowd through one lock.
+/// Lets a crowd through one lock. A unit is one that got it, its latency how long from the release that set
+/// them off.
 ///
 /// # Errors
 /// For a wrong answer, two holders, a waiter that is left out or one that overtakes.
-pub async fn run(server: &Server, waiters: usize) -> Result<LockCrowd> {
-    let (address, account) = (server.address, new_account("lock-crowd"));
+pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
+    let waiters = parameters.connections;
+    let (address, account) = (server.address, Space::new("lock-crowd", 1, 1).account(0));
     let path = format!("/db/{account}");
     let first: Granted = ask(address, &path, &json!({"LockID": LOCK, "LockDur": 300})).await?;
     let holder = Rc::new(Holder::default());
@@ -75,8 +63,7 @@ pub async fn run(server: &Server, waiters: usize) -> Result<LockCrowd> {
     }
     // All of them listen before the first grant can come.
     tokio::task::yield_now().await;
-    let cpu_before = server.cpu_time()?;
-    let begun = Instant::now();
+    let begin = Begin::now(&server.processes())?;
     holder.release();
     let Released {} = ask(address, &path, &json!({"UnlockID": LOCK, "Unlock": first.lock})).await?;
     let all = async {
@@ -92,22 +79,24 @@ pub async fn run(server: &Server, waiters: usize) -> Result<LockCrowd> {
             bail!("only {got} of {waiters} got the lock in {THROUGH_TIME_MAX:?}");
         }
     }
-    let through = begun.elapsed();
-    let cpu = server.cpu_time()?.zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
+    let mut measured = begin.end(&server.processes())?;
     if let Some(lock) = held_locks(address, &account).await?.first() {
         bail!("{} is held, though everyone has released it", lock.id);
     }
     let grants = grants.take();
-    let handover = grants.windows(2).map(|pair| nanoseconds(pair[1].1 - pair[0].1)).collect();
+    measured.units = grants.len() as u64;
+    measured.operations = measured.units;
+    measured.latency = grants.iter().map(|(_, at)| at.duration_since(begin.at())).collect();
+    let handovers: Latencies = grants.windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
     let order: Vec<usize> = grants.into_iter().map(|(number, _)| number).collect();
-    Ok(LockCrowd {
-        waiters,
-        queued_s,
-        through_s: through.as_secs_f64(),
-        server_cpu_us: cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / waiters.max(1) as f64),
-        handover: Percentiles::of(handover),
-        swapped_in_groups: check_order(&order, waiters)?,
-    })
+    let swapped = check_order(&order, waiters)?;
+    let (through_s, handovers) = (measured.wall.as_secs_f64(), handovers.percentiles());
+    Ok(Outcome::of(measured)
+        .with("all through, s", through_s)
+        .with("hand-over p50, ms", handovers.p50_us / 1e3)
+        .with("hand-over p99, ms", handovers.p99_us / 1e3)
+        .with("until all of them waited, s", queued_s)
+        .with("swapped among those sent at once", swapped as f64))
 }
 
 /// Takes the lock when it is granted, and gives it back.

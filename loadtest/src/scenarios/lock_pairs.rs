@@ -1,190 +1,156 @@
-//! `lock-pairs`: contenders take and release one lock as fast as they get it. Never may two hold it, and
-//! the handles rise from grant to grant.
+//! `lock-pairs`: contenders take and release locks as fast as they get them. Never may two hold one, and the
+//! handles rise from grant to grant.
 
+use crate::answers::{Granted, released};
 use crate::client::Answer;
-use crate::closed_loop::{self, Exchange, Step, Timing};
-use crate::http::Request;
-use crate::latency::Percentiles;
-use crate::probe::{held_locks, metric, new_account};
+use crate::exchange::{self, Answered, Exchange};
+use crate::http::{Field, Request};
+use crate::outcome::Outcome;
+use crate::plan::Parameters;
+use crate::probe::{Probe, metric};
+use crate::random::Random;
+use crate::scenarios::held;
+use crate::scenarios::holder::Holder;
 use crate::server::Server;
+use crate::space::{NAME_DIGITS, Space};
 use crate::sync_rate::syncs_per_s;
-use anyhow::{Result, bail, ensure};
-use serde::{Deserialize, Serialize};
+use anyhow::Result;
 use serde_json::json;
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-const LOCK: &str = "contended";
 /// Room for the longest handle; a shorter one has white space before it.
 const HANDLE_BYTES: usize = 20;
-const SYNC_TIME: Duration = Duration::from_millis(500);
+const SYNC_TIME: Duration = Duration::from_millis(250);
 
 /// The server's counts of batches, and of syncs.
 const BATCHES: &str = "dragon_commit_seconds_count";
 const SYNCS: &str = "dragon_sync_seconds_count";
 
-/// What was measured, in one round.
-#[derive(Debug, Serialize)]
-pub struct LockPairs {
-    /// How many contended.
-    pub contenders: usize,
-    /// Pairs of lock and unlock a second.
-    pub pairs_per_s: f64,
-    /// Batches that the server committed a second meanwhile, as it counts them itself. Some write
-    /// nothing: a request that finds the lock held.
-    pub batches_per_s: Option<f64>,
-    /// Batches of them that it wrote and synced.
-    pub server_syncs_per_s: Option<f64>,
-    /// Writes of 4 KiB that this machine syncs a second, idle, before and after.
-    pub machine_syncs_per_s: f64,
-    /// CPU time of the server a pair.
-    pub server_cpu_us: Option<f64>,
-    /// How much of a core the client used.
-    pub client_cores: f64,
-    /// From asking for the lock to the answer of the release.
-    #[serde(flatten)]
-    pub latency: Percentiles,
-    /// Grants of the contender that got fewest, warm-up included.
-    pub grants_min: u64,
-    /// And of the one that got most.
-    pub grants_max: u64,
+/// A request with its changing parts.
+struct Laid {
+    request: Request,
+    account: Field,
+    lock: Field,
 }
 
-/// The answer of a grant.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "PascalCase")]
-pub struct Granted {
-    /// The handle.
-    pub lock: u64,
-    /// When the lease ends.
-    pub till: u64,
-    /// The revision.
-    pub version: u64,
-}
-
-/// The answer of a release that did nothing else.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Released {}
-
-/// Who holds the lock, as the clients together know it.
-#[derive(Debug, Default)]
-pub struct Holder {
-    held: Cell<bool>,
-    handle: Cell<u64>,
-}
-
-impl Holder {
-    /// Notes a grant.
-    ///
-    /// # Errors
-    /// If the lock is held, the lease is over, or the handle is not higher than the last one.
-    pub fn take(&self, granted: Granted) -> Result<()> {
-        let Granted { lock, till, version } = granted;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        ensure!(till > now.as_secs(), "the lease of {lock} ends at {till}, which is over");
-        ensure!(lock == version, "handle {lock} was granted at revision {version}");
-        ensure!(!self.held.replace(true), "TWO HOLDERS: {lock} was granted while {} held", self.handle.get());
-        let last = self.handle.replace(lock);
-        ensure!(lock > last, "handle {lock} was granted after {last}");
-        Ok(())
+impl Laid {
+    fn new(address: SocketAddr, space: &Space, body: &str) -> Self {
+        let request = space.post(address, "db", body);
+        let (account, lock) = (request.path_field(NAME_DIGITS), request.field(r#""lock-"#, NAME_DIGITS));
+        Self { request, account, lock }
     }
 
-    /// Notes that the holder is about to release.
-    pub fn release(&self) {
-        self.held.set(false);
+    fn write(&mut self, account: usize, lock: usize) {
+        self.request.write_digits(self.account, account as u64);
+        self.request.write_digits(self.lock, lock as u64);
     }
 }
 
 struct Contender {
-    lock: Request,
-    unlock: Request,
-    handle_at: usize,
+    take: Laid,
+    release: Laid,
+    handle_field: Field,
+    random: Random,
+    space: Space,
+    holders: Rc<[Holder]>,
+    account: usize,
+    lock: usize,
     holds: bool,
     grants: u64,
-    holder: Rc<Holder>,
 }
 
 impl Contender {
-    fn new(address: SocketAddr, account: &str, holder: &Rc<Holder>) -> Self {
-        let path = format!("/db/{account}");
-        let lock = json!({"LockID": LOCK, "LockDur": 60, "LockWait": 60}).to_string();
-        let unlock = format!(r#"{{"UnlockID":"{LOCK}","Unlock":{:HANDLE_BYTES$}}}"#, 0);
-        let handle_at = unlock.len() - 1 - HANDLE_BYTES;
+    fn new(address: SocketAddr, space: &Space, holders: &Rc<[Holder]>, connection: usize) -> Self {
+        let name = format!("lock-{:0NAME_DIGITS$}", 0);
+        let take = json!({"LockID": name, "LockDur": 60, "LockWait": 60}).to_string();
+        let release = format!(r#"{{"UnlockID":"{name}","Unlock":{:HANDLE_BYTES$}}}"#, 0);
+        let release = Laid::new(address, space, &release);
         Self {
-            lock: Request::post(address, &path, &lock),
-            unlock: Request::post(address, &path, &unlock),
-            handle_at,
+            take: Laid::new(address, space, &take),
+            handle_field: release.request.field(r#""Unlock":"#, HANDLE_BYTES),
+            release,
+            random: Random::new(connection as u64),
+            space: space.clone(),
+            holders: Rc::clone(holders),
+            account: 0,
+            lock: 0,
             holds: false,
             grants: 0,
-            holder: Rc::clone(holder),
         }
+    }
+
+    fn holder(&self) -> &Holder {
+        &self.holders[self.account * self.space.keys + self.lock]
     }
 }
 
 impl Exchange for Contender {
-    fn request(&mut self) -> &[u8] {
+    fn request(&mut self) -> &Request {
         if self.holds {
-            self.holder.release();
-            self.unlock.bytes()
-        } else {
-            self.lock.bytes()
+            self.holder().release();
+            return &self.release.request;
         }
+        self.account = self.random.below(self.space.accounts);
+        self.lock = self.random.below(self.space.keys);
+        self.take.write(self.account, self.lock);
+        self.release.write(self.account, self.lock);
+        &self.take.request
     }
 
-    fn check(&mut self, answer: &Answer<'_>) -> Result<Step> {
+    fn check(&mut self, answer: &Answer<'_>) -> Result<Answered> {
         if self.holds {
-            let Released {} = answer.read()?;
+            released(answer)?;
             self.holds = false;
-            return Ok(Step::Unit);
+            return Ok(Answered::Done { operations: 2 });
         }
-        let granted: Granted = answer.read()?;
-        self.holder.take(granted)?;
-        let handle = format!("{:HANDLE_BYTES$}", granted.lock);
-        self.unlock.body_mut()[self.handle_at..][..HANDLE_BYTES].copy_from_slice(handle.as_bytes());
+        let granted = Granted::read(answer)?;
+        self.holder().take(granted)?;
+        self.release.request.write_number(self.handle_field, granted.lock);
         self.holds = true;
         self.grants += 1;
-        Ok(Step::Part)
+        Ok(Answered::More)
     }
 }
 
-/// Lets them contend. The disk's own rate is measured in `folder`, where the server's data is.
+/// Lets them contend. A unit is a pair of lock and unlock. The disk's own rate is measured in `folder`, where
+/// the server's data is.
 ///
 /// # Errors
 /// For a wrong answer, above all two holders.
-pub async fn run(server: &Server, contenders: usize, timing: Timing, folder: &Path) -> Result<LockPairs> {
-    let (address, account) = (server.address, new_account("lock-pairs"));
-    let syncs_before = syncs_per_s(folder, SYNC_TIME)?;
-    let holder = Rc::new(Holder::default());
-    let exchanges = (0..contenders).map(|_| Contender::new(address, &account, &holder)).collect();
+pub async fn run(server: &Server, parameters: &Parameters, folder: &Path) -> Result<Outcome> {
+    let address = server.address;
+    let space = Space::new("lock-pairs", parameters.accounts, parameters.keys);
+    let contended = space.accounts * space.keys == 1;
+    let syncs_before = contended.then(|| syncs_per_s(folder, SYNC_TIME)).transpose()?;
+    let holders: Rc<[Holder]> = vec![Holder::default(); space.accounts * space.keys].into();
     let before = [metric(address, BATCHES).await?, metric(address, SYNCS).await?];
-    let begun = std::time::Instant::now();
-    let (measured, done) = closed_loop::run(server, exchanges, timing).await?;
+    let begun = Instant::now();
+    let new = |number| Contender::new(address, &space, &holders, number);
+    let (measured, done) = exchange::run(server, parameters, new).await?;
     let all_s = begun.elapsed().as_secs_f64();
     let after = [metric(address, BATCHES).await?, metric(address, SYNCS).await?];
     let rate = |at: usize| after[at].zip(before[at]).map(|(after, before)| (after - before) / all_s);
-    let syncs_after = syncs_per_s(folder, SYNC_TIME)?;
-    if let Some(lock) = held_locks(address, &account).await?.first() {
-        bail!("{} is held, though everyone has released it", lock.id);
+    held::no_locks(&mut Probe::open(address).await?, &space).await?;
+    let pairs_per_s = measured.units as f64 / measured.wall.as_secs_f64();
+    let mut outcome = Outcome::of(measured)
+        .with_known("batches/s meanwhile", rate(0))
+        .with_known("synced batches/s meanwhile", rate(1))
+        .with_known(
+            "pairs a synced batch",
+            rate(1).filter(|rate| *rate > 0.0).map(|rate| pairs_per_s / rate),
+        );
+    if let Some(syncs_before) = syncs_before {
+        let idle = f64::midpoint(syncs_before, syncs_per_s(folder, SYNC_TIME)?);
+        let grants = || done.iter().map(|contender| contender.grants as f64);
+        outcome = outcome
+            .with("syncs/s of the idle machine", idle)
+            .with("grants of the one with fewest", grants().fold(f64::MAX, f64::min))
+            .with("grants of the one with most", grants().fold(0.0, f64::max));
     }
-    let grants = || done.iter().map(|contender| contender.grants);
-    let pairs = measured.units;
-    let wall_s = measured.wall.as_secs_f64();
-    Ok(LockPairs {
-        contenders,
-        pairs_per_s: pairs as f64 / wall_s,
-        batches_per_s: rate(0),
-        server_syncs_per_s: rate(1),
-        machine_syncs_per_s: f64::midpoint(syncs_before, syncs_after),
-        server_cpu_us: measured.server_cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / pairs.max(1) as f64),
-        client_cores: measured.client_cpu.as_secs_f64() / wall_s,
-        latency: measured.latency,
-        grants_min: grants().min().unwrap_or_default(),
-        grants_max: grants().max().unwrap_or_default(),
-    })
+    Ok(outcome)
 }
 
 #[cfg(test)]
@@ -192,26 +158,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_holders_are_seen() {
-        let grant = |lock| Granted { lock, till: u64::MAX, version: lock };
-        let holder = Holder::default();
-        holder.take(grant(5)).unwrap();
-        assert!(holder.take(grant(6)).is_err());
-        let holder = Holder::default();
-        holder.take(grant(5)).unwrap();
-        holder.release();
-        assert!(holder.take(grant(5)).is_err());
-        holder.release();
-        assert!(holder.take(Granted { lock: 9, till: u64::MAX, version: 10 }).is_err());
-    }
-
-    #[test]
     fn handles_are_laid_out() {
-        let mut contender = Contender::new(([127, 0, 0, 1], 1).into(), "a", &Rc::new(Holder::default()));
+        let holders: Rc<[Holder]> = vec![Holder::default(); 6].into();
+        let space = Space::new("x", 2, 3);
+        let mut contender = Contender::new(([127, 0, 0, 1], 1).into(), &space, &holders, 1);
+        contender.request();
+        let (account, lock) = (contender.account, contender.lock);
         let body = br#"{"Lock":42,"Till":9999999999,"Version":42}"#;
-        assert_eq!(contender.check(&Answer { status: 200, body }).unwrap(), Step::Part);
-        assert!(contender.request().ends_with(br#"{"UnlockID":"contended","Unlock":                  42}"#));
-        assert_eq!(contender.check(&Answer { status: 200, body: b"{}" }).unwrap(), Step::Unit);
+        assert_eq!(contender.check(&Answer { status: 200, body }).unwrap(), Answered::More);
+        let request = contender.request();
+        let expected = json!({"UnlockID": format!("lock-{lock:07}"), "Unlock": 42});
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(request.body()).unwrap(), expected);
+        let path = format!("POST /db/{} HTTP", space.account(account));
+        assert!(request.bytes().starts_with(path.as_bytes()));
+        assert_eq!(
+            contender.check(&Answer { status: 200, body: b"{}" }).unwrap(),
+            Answered::Done { operations: 2 }
+        );
         assert!(contender.check(&Answer { status: 409, body: b"{}" }).is_err());
     }
 }
