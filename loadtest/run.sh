@@ -11,7 +11,11 @@ as_root() {
 
 missing=""
 command -v cc >/dev/null || missing="$missing gcc libc6-dev"
-command -v protoc >/dev/null || missing="$missing protobuf-compiler"
+# Debian keeps what every .proto file may import apart from the compiler.
+case "$(command -v protoc)" in
+"") missing="$missing protobuf-compiler libprotobuf-dev" ;;
+/usr/bin/protoc) [ -e /usr/include/google/protobuf/descriptor.proto ] || missing="$missing libprotobuf-dev" ;;
+esac
 command -v redis-server >/dev/null || missing="$missing redis-server"
 command -v etcd >/dev/null || missing="$missing etcd-server"
 command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"

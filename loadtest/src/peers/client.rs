@@ -32,12 +32,18 @@ pub trait Peer: Sized + 'static {
     /// When it does not accept them.
     async fn connect(&self, count: usize) -> Result<Vec<Self::Client>>;
 
-    /// So many watchers of a key, each of which notes what it is told. They are there when this returns, and
+    /// So many watchers, each of the key of its number, counted round and round, and each notes what it is
+    /// told. They are there when this returns, and
     /// gone when what it returns is dropped.
     ///
     /// # Errors
     /// When it does not accept them.
-    async fn watch(&self, key: &str, watchers: usize, notices: &Rc<Notices>) -> Result<JoinSet<Result<()>>>;
+    async fn watch(
+        &self,
+        keys: &[String],
+        watchers: usize,
+        notices: &Rc<Notices>,
+    ) -> Result<JoinSet<Result<()>>>;
 }
 
 /// What a key held when it was last seen, for the next compare-and-swap.
@@ -109,6 +115,12 @@ pub trait Client: 'static {
     /// When that is refused.
     async fn sum(&mut self, counter: &str) -> Result<u64>;
 
+    /// Reads a key for a compare-and-swap.
+    ///
+    /// # Errors
+    /// When that is refused.
+    async fn see(&mut self, key: &str, seen: &mut Seen) -> Result<()>;
+
     /// Sets a key if it is as it was seen, and tells whether it was. Either way `seen` is then how it is
     /// now.
     ///
@@ -134,9 +146,9 @@ pub trait Client: 'static {
     /// When it did not hold it any more.
     async fn unlock(&mut self, lock: &str) -> Result<()>;
 
-    /// Sets a key and tells its watchers, as one.
+    /// Sets keys to the same value and tells their watchers, all as one.
     ///
     /// # Errors
     /// When that is refused.
-    async fn publish(&mut self, key: &str, value: &[u8]) -> Result<()>;
+    async fn publish(&mut self, keys: &[String], value: &[u8]) -> Result<()>;
 }

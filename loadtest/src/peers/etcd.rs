@@ -101,26 +101,41 @@ impl Peer for Etcd {
         Ok(connections)
     }
 
-    async fn watch(&self, key: &str, watchers: usize, notices: &Rc<Notices>) -> Result<JoinSet<Result<()>>> {
+    async fn watch(
+        &self,
+        keys: &[String],
+        watchers: usize,
+        notices: &Rc<Notices>,
+    ) -> Result<JoinSet<Result<()>>> {
         let channels = self.channels(watchers, WATCH_CHANNELS).await?;
         let mut tasks = JoinSet::new();
         for (number, channel) in channels.iter().enumerate() {
             // One stream a connection, with as many watches on it as it takes.
-            let watches = (number..watchers).step_by(channels.len()).len();
-            let mut stream = channel.watch_client().watch(key, None).await?;
-            for watch in 0..watches {
-                if watch > 0 {
-                    stream.watch(key, None).await?;
-                }
+            let mut stream = None;
+            let mut watched = HashMap::new();
+            for watcher in (number..watchers).step_by(channels.len()) {
+                let key = keys[watcher % keys.len()].as_str();
+                let stream = match &mut stream {
+                    None => stream.insert(channel.watch_client().watch(key, None).await?),
+                    Some(stream) => {
+                        stream.watch(key, None).await?;
+                        stream
+                    }
+                };
                 let created = stream.message().await?.context("the stream of a watcher ended")?;
                 ensure!(created.created() && !created.canceled(), "answered {created:?}");
+                watched.insert(created.watch_id(), key.to_owned());
             }
-            let notices = Rc::clone(notices);
+            let (mut stream, notices) =
+                (stream.context("a connection without a watcher")?, Rc::clone(notices));
             tasks.spawn_local(async move {
                 while let Some(told) = stream.message().await? {
                     ensure!(!told.canceled(), "a watch was cancelled: {}", told.cancel_reason());
+                    let key = watched.get(&told.watch_id()).context("a watch that nobody made")?;
                     for event in told.events() {
-                        notices.note(event.kv().context("an event without a key")?.value())?;
+                        let kv = event.kv().context("an event without a key")?;
+                        ensure!(kv.key() == key.as_bytes(), "told of another key than {key}");
+                        notices.note(kv.value())?;
                     }
                 }
                 bail!("the stream of a watcher ended")
@@ -221,6 +236,15 @@ impl Client for Connection {
         number(&self.get(counter).await?.context("there is no such counter")?)
     }
 
+    async fn see(&mut self, key: &str, seen: &mut Seen) -> Result<()> {
+        let mut got = self.kv.get(key, None).await?;
+        *seen = got.take_kvs().pop().map_or_else(Seen::default, |kv| Seen {
+            version: kv.mod_revision(),
+            value: kv.into_key_value().1,
+        });
+        Ok(())
+    }
+
     async fn swap(&mut self, key: &str, seen: &mut Seen, value: &[u8]) -> Result<bool> {
         let answer = self.put_at(key, seen.version, value).await?;
         if answer.succeeded() {
@@ -268,7 +292,7 @@ impl Client for Connection {
         Ok(())
     }
 
-    async fn publish(&mut self, key: &str, value: &[u8]) -> Result<()> {
-        self.put(key, value).await
+    async fn publish(&mut self, keys: &[String], value: &[u8]) -> Result<()> {
+        self.fill(keys, value).await
     }
 }

@@ -51,10 +51,10 @@ const LOCK: &str = "SELECT pg_advisory_lock(hashtextextended($1, 0))";
 const UNLOCK: &str = "SELECT pg_advisory_unlock(hashtextextended($1, 0))";
 const PUBLISH: &str = "
 WITH written AS (
-    INSERT INTO kv VALUES ($1, $2, 1)
-    ON CONFLICT (key) DO UPDATE SET value = excluded.value, version = kv.version + 1
+    INSERT INTO kv SELECT key, $2, 1 FROM unnest($1::text[]) AS key
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value, version = kv.version + 1 RETURNING key
 )
-SELECT pg_notify('watched', convert_from($2, 'UTF8'))";
+SELECT pg_notify(key, convert_from($2, 'UTF8')) FROM written";
 
 /// More connections than this it is not made for: each is a process.
 pub const CONNECTIONS_MAX: usize = 480;
@@ -129,21 +129,27 @@ impl Peer for Postgres {
         Ok(connections)
     }
 
-    async fn watch(&self, _key: &str, watchers: usize, notices: &Rc<Notices>) -> Result<JoinSet<Result<()>>> {
+    async fn watch(
+        &self,
+        keys: &[String],
+        watchers: usize,
+        notices: &Rc<Notices>,
+    ) -> Result<JoinSet<Result<()>>> {
         let mut tasks = JoinSet::new();
         let mut clients = Vec::with_capacity(watchers);
-        for _ in 0..watchers {
+        for key in keys.iter().cycle().take(watchers) {
             let (client, mut connection) = self.config().connect(NoTls).await?;
-            let notices = Rc::clone(notices);
+            let (notices, watched) = (Rc::clone(notices), key.clone());
             tasks.spawn_local(async move {
                 while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
                     if let AsyncMessage::Notification(told) = message? {
+                        ensure!(told.channel() == watched, "told of another key than {watched}");
                         notices.note(told.payload().as_bytes())?;
                     }
                 }
                 bail!("the connection of a listener broke")
             });
-            client.batch_execute("LISTEN watched").await?;
+            client.batch_execute(&format!("LISTEN \"{key}\"")).await?;
             clients.push(client);
         }
         // A connection ends with its client.
@@ -243,6 +249,14 @@ impl Client for Connection {
         self.number(&self.sum, &[&counter]).await?.context("there is no such counter")
     }
 
+    async fn see(&mut self, key: &str, seen: &mut Seen) -> Result<()> {
+        *seen = match self.client.query_opt(&self.get, &[&key]).await? {
+            Some(row) => Seen { value: row.try_get(0)?, version: row.try_get(1)? },
+            None => Seen::default(),
+        };
+        Ok(())
+    }
+
     async fn swap(&mut self, key: &str, seen: &mut Seen, value: &[u8]) -> Result<bool> {
         let written = match seen.version {
             0 => self.client.execute(&self.swap_first, &[&key, &value]).await?,
@@ -254,8 +268,7 @@ impl Client for Connection {
             seen.value.extend_from_slice(value);
             return Ok(true);
         }
-        let row = self.client.query_one(&self.get, &[&key]).await?;
-        (seen.value, seen.version) = (row.try_get(0)?, row.try_get(1)?);
+        self.see(key, seen).await?;
         Ok(false)
     }
 
@@ -281,8 +294,9 @@ impl Client for Connection {
         Ok(())
     }
 
-    async fn publish(&mut self, key: &str, value: &[u8]) -> Result<()> {
-        self.client.execute(&self.publish, &[&key, &value]).await?;
+    async fn publish(&mut self, keys: &[String], value: &[u8]) -> Result<()> {
+        let told = self.client.query(&self.publish, &[&keys, &value]).await?.len();
+        ensure!(told == keys.len(), "{told} of {} keys were written", keys.len());
         Ok(())
     }
 }

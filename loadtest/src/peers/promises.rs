@@ -74,7 +74,8 @@ pub fn refusal(peer: Peer, scenario: Scenario, parameters: &Parameters) -> Optio
         | Scenario::Cas
         | Scenario::Mixed
         | Scenario::LockPairs
-        | Scenario::WatchOne => {
+        | Scenario::WatchOne
+        | Scenario::WatchMany => {
             let too_many = peer == Peer::Postgres && parameters.connections > postgres::CONNECTIONS_MAX;
             too_many.then_some("each connection is a process of Postgres, and these are too many")
         }
@@ -82,7 +83,6 @@ pub fn refusal(peer: Peer, scenario: Scenario, parameters: &Parameters) -> Optio
         Scenario::Idempotent => Some("it has nothing that knows a request again"),
         Scenario::List => Some("its pages are not the same work"),
         Scenario::LockCrowd => Some("only lock-pairs is compared"),
-        Scenario::WatchMany => Some("only watch-one is compared"),
         Scenario::IdleLongPolls => Some("it has no long polls"),
         Scenario::StoreSize | Scenario::HotGrowth => Some("this is about Cloud Dragon's own store"),
     }

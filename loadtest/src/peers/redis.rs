@@ -121,15 +121,21 @@ impl Peer for Redis {
         Ok(connections)
     }
 
-    async fn watch(&self, key: &str, watchers: usize, notices: &Rc<Notices>) -> Result<JoinSet<Result<()>>> {
+    async fn watch(
+        &self,
+        keys: &[String],
+        watchers: usize,
+        notices: &Rc<Notices>,
+    ) -> Result<JoinSet<Result<()>>> {
         let mut tasks = JoinSet::new();
-        for _ in 0..watchers {
+        for key in keys.iter().cycle().take(watchers) {
             let mut subscription = self.client.get_async_pubsub().await?;
             subscription.subscribe(key).await?;
-            let notices = Rc::clone(notices);
+            let (notices, key) = (Rc::clone(notices), key.clone());
             let mut messages = subscription.into_on_message();
             tasks.spawn_local(async move {
                 while let Some(message) = messages.next().await {
+                    ensure!(message.get_channel_name() == key, "told of another key than {key}");
                     notices.note(message.get_payload_bytes())?;
                 }
                 bail!("the connection of a subscriber broke")
@@ -276,6 +282,11 @@ impl Client for Connection {
         Ok(std::str::from_utf8(&value)?.parse()?)
     }
 
+    async fn see(&mut self, key: &str, seen: &mut Seen) -> Result<()> {
+        seen.value = self.get(key).await?.unwrap_or_default();
+        Ok(())
+    }
+
     async fn swap(&mut self, key: &str, seen: &mut Seen, value: &[u8]) -> Result<bool> {
         self.command.clear();
         self.command.arg("EVALSHA").arg(&self.scripts.swap).arg(1).arg(key).arg(&seen.value).arg(value);
@@ -349,12 +360,18 @@ impl Client for Connection {
         Ok(())
     }
 
-    async fn publish(&mut self, key: &str, value: &[u8]) -> Result<()> {
-        let mut both = redis::pipe();
-        both.atomic().cmd("SET").arg(key).arg(value).cmd("PUBLISH").arg(key).arg(value);
-        let (Value::Okay, Value::Int(_)) = both.query_async(&mut self.connection).await? else {
-            bail!("a write with its message was refused")
-        };
+    async fn publish(&mut self, keys: &[String], value: &[u8]) -> Result<()> {
+        let mut all = redis::pipe();
+        all.atomic().cmd("MSET");
+        for key in keys {
+            all.arg(key).arg(value);
+        }
+        for key in keys {
+            all.cmd("PUBLISH").arg(key).arg(value);
+        }
+        let answers: Vec<Value> = all.query_async(&mut self.connection).await?;
+        let right = answers.len() == 1 + keys.len() && answers[0] == Value::Okay;
+        ensure!(right, "a write with its messages answered {answers:?}");
         Ok(())
     }
 }

@@ -1,11 +1,23 @@
-//! What watchers of a key are told, and when. Each value of a run has a number, and each watcher has to be
-//! told of each of them.
+//! `watch-one`, `watch-many`: what watchers of keys are told, and when. Each value of a run has a number, and
+//! each watcher has to be told of each of them.
 
+use crate::drive::{Begin, Measured};
+use crate::latency::Latencies;
+use crate::outcome::Outcome;
+use crate::peers::client::{Client as _, Peer};
 use crate::peers::text::Value;
-use anyhow::{Result, ensure};
+use crate::peers::work::Run;
+use crate::plan::Parameters;
+use crate::scenarios::watch::{Round, outcome};
+use anyhow::{Result, bail, ensure};
 use std::cell::{Cell, RefCell};
-use std::time::Instant;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// Files that this process opens besides the connections of watchers.
+const OTHER_FILES: u64 = 200;
+const WAKE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The notices of one write, of all watchers together.
 #[derive(Debug, Default)]
@@ -55,6 +67,46 @@ impl Notices {
             self.complete.notified().await;
         }
         self.times.take()
+    }
+}
+
+impl<P: Peer> Run<'_, P> {
+    /// Writes keys that so many watch, again and again; all of them at once.
+    ///
+    /// # Errors
+    /// For a wrong notice, or a watcher that is not told.
+    pub async fn watch(&self) -> Result<Outcome> {
+        let Parameters { connections: watchers, keys, wakes, value_bytes, .. } = *self.parameters;
+        let wanted = watchers as u64 + OTHER_FILES;
+        let files = rlimit::increase_nofile_limit(wanted)?;
+        ensure!(files >= wanted, "{wanted} files have to be open at once and {files} may (see ulimit -n)");
+        let (notices, mut name) = (Rc::new(Notices::default()), self.key_name());
+        let keys: Vec<String> = (0..keys).map(|key| name.of(key).to_owned()).collect();
+        let (mut writer, mut value) = (self.client().await?, Value::new(0, value_bytes));
+        let mut tasks = self.peer.watch(&keys, watchers, &notices).await?;
+        let processes = self.peer.process().processes();
+        let (mut total, mut rounds) = (Measured::default(), Vec::with_capacity(wakes));
+        // The first round warms up.
+        for round in 0..=wakes as u64 {
+            notices.expect(round, watchers);
+            let begin = Begin::now(&processes)?;
+            writer.publish(&keys, value.of(round)).await?;
+            let answered = Instant::now();
+            let mut times = tokio::select! {
+                times = notices.all() => times,
+                ended = tasks.join_next() => bail!("a watcher ended: {ended:?}"),
+                () = tokio::time::sleep(WAKE_TIME_MAX) => {
+                    bail!("only {} of {watchers} were told in {WAKE_TIME_MAX:?}", notices.count())
+                }
+            };
+            if round > 0 {
+                let measured = begin.end(&processes)?;
+                let told = times.iter().map(|told| told.saturating_duration_since(answered));
+                total.add_round(measured, &told.collect::<Latencies>());
+                rounds.push(Round::of(&mut times, begin.at(), answered));
+            }
+        }
+        Ok(outcome(total, &rounds))
     }
 }
 

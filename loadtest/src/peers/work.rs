@@ -1,18 +1,15 @@
 //! The scenarios as workers, the same for every peer, and what has to be true when they are done.
 
-use crate::drive::{self, Begin, Measured, Unit, Worker};
-use crate::latency::{Latencies, median};
+use crate::drive::{self, Unit, Worker};
 use crate::outcome::Outcome;
 use crate::peers::checks::{Author, Holders, LastWrites, Sums};
 use crate::peers::client::{Client, Mixed, Peer, Seen};
 use crate::peers::text::{Name, Value};
-use crate::peers::watch::Notices;
 use crate::plan::Parameters;
 use crate::random::Random;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 /// Keys that one request prepares.
 const FILL_KEYS: usize = 500;
@@ -21,9 +18,6 @@ const VERIFY_KEYS_MAX: usize = 5_000;
 /// Part of the mixed request.
 const MIXED_KEYS: usize = 100;
 const MIXED_COUNTERS: usize = 50;
-/// Files that this process opens besides the connections of watchers.
-const OTHER_FILES: u64 = 200;
-const WAKE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// A run of a scenario against a peer.
 #[derive(Debug)]
@@ -78,11 +72,16 @@ impl<P: Peer> Run<'_, P> {
         Ok((hands.collect(), shared))
     }
 
-    fn key_name(&self) -> Name {
+    /// For the key of each number a name.
+    pub fn key_name(&self) -> Name {
         Name::new(&self.name, self.parameters.keys)
     }
 
-    async fn client(&self) -> Result<P::Client> {
+    /// A connection of its own.
+    ///
+    /// # Errors
+    /// When the peer does not accept it.
+    pub async fn client(&self) -> Result<P::Client> {
         self.peer.connect(1).await?.pop().context("no connection")
     }
 
@@ -158,15 +157,15 @@ impl<P: Peer> Run<'_, P> {
         Ok(outcome)
     }
 
-    /// `cas`: each unit goes on until it succeeds.
+    /// `cas`: each unit reads, and swaps until it succeeds.
     ///
     /// # Errors
     /// For a wrong answer, or if a swap is lost.
     pub async fn cas(&self) -> Result<Outcome> {
         let (hands, sums) = self.hands(Sums::new(self.keys())).await?;
-        let (keys, bytes) = (self.keys(), self.parameters.value_bytes);
+        let bytes = self.parameters.value_bytes;
         let workers = hands.into_iter().map(|hand| Swap {
-            seen: vec![Seen::default(); keys],
+            seen: Seen::default(),
             value: Value::new(hand.worker, bytes),
             swaps: 0,
             conflicts: 0,
@@ -232,58 +231,8 @@ impl<P: Peer> Run<'_, P> {
         let grants = || workers.iter().map(|worker| worker.grants);
         let (least, most) = (grants().min().unwrap_or_default(), grants().max().unwrap_or_default());
         Ok(outcome
-            .with("grants of the least served", least as f64)
-            .with("grants of the most served", most as f64))
-    }
-}
-
-impl<P: Peer> Run<'_, P> {
-    /// `watch-one`.
-    ///
-    /// # Errors
-    /// For a wrong notice, or a watcher that is not told.
-    pub async fn watch_one(&self) -> Result<Outcome> {
-        let Parameters { connections: watchers, wakes, value_bytes, .. } = *self.parameters;
-        let wanted = watchers as u64 + OTHER_FILES;
-        let files = rlimit::increase_nofile_limit(wanted)?;
-        ensure!(files >= wanted, "{wanted} files have to be open at once and {files} may (see ulimit -n)");
-        let notices = Rc::new(Notices::default());
-        let key = self.key_name().of(0).to_owned();
-        let (mut writer, mut value) = (self.client().await?, Value::new(0, value_bytes));
-        let mut tasks = self.peer.watch(&key, watchers, &notices).await?;
-        let processes = self.peer.process().processes();
-        let mut latencies = Latencies::default();
-        let (mut last_ms, mut last_after_answer_ms) = (Vec::new(), Vec::new());
-        let mut begin = Begin::now(&processes)?;
-        // The first round warms up.
-        for round in 0..=wakes as u64 {
-            notices.expect(round, watchers);
-            if round == 1 {
-                begin = Begin::now(&processes)?;
-            }
-            let begun = Instant::now();
-            writer.publish(&key, value.of(round)).await?;
-            let answered = Instant::now();
-            let times = tokio::select! {
-                times = notices.all() => times,
-                ended = tasks.join_next() => bail!("a watcher ended: {ended:?}"),
-                () = tokio::time::sleep(WAKE_TIME_MAX) => {
-                    bail!("only {} of {watchers} were told in {WAKE_TIME_MAX:?}", notices.count())
-                }
-            };
-            if round > 0 {
-                times.iter().for_each(|told| latencies.record(told.duration_since(begun)));
-                let last = times.into_iter().max().unwrap_or(answered);
-                last_ms.push(last.duration_since(begun).as_secs_f64() * 1e3);
-                last_after_answer_ms.push(last.saturating_duration_since(answered).as_secs_f64() * 1e3);
-            }
-        }
-        let told = (watchers * wakes) as u64;
-        let measured =
-            Measured { units: told, operations: told, latency: latencies, ..begin.end(&processes)? };
-        Ok(Outcome::of(measured)
-            .with("last wake, ms", median(last_ms))
-            .with("last wake after the answer, ms", median(last_after_answer_ms)))
+            .with("grants of the one with fewest", least as f64)
+            .with("grants of the one with most", most as f64))
     }
 }
 
@@ -338,8 +287,7 @@ impl<C: Client> Worker for Count<C> {
 
 struct Swap<C> {
     hand: Hand<C, Sums>,
-    /// By key.
-    seen: Vec<Seen>,
+    seen: Seen,
     value: Value,
     swaps: u64,
     conflicts: u64,
@@ -349,7 +297,8 @@ impl<C: Client> Worker for Swap<C> {
     async fn unit(&mut self) -> Result<Unit> {
         let key = self.hand.next_key();
         let name = self.hand.name.of(key);
-        let seen = &mut self.seen[key];
+        let seen = &mut self.seen;
+        self.hand.client.see(name, seen).await?;
         loop {
             // Each value has the number of the swap that made it, so none may come twice.
             let before = if seen.value.is_empty() { 0 } else { Value::author(&seen.value)?.sequence };

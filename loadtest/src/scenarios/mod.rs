@@ -15,7 +15,7 @@ mod lock_crowd;
 mod lock_pairs;
 mod mixed;
 mod store_size;
-mod watch;
+pub mod watch;
 
 use crate::outcome::Outcome;
 use crate::plan::{Parameters, Scenario};

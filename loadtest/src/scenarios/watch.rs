@@ -26,7 +26,7 @@ const WAKE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The times of one wake, in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
-struct Round {
+pub struct Round {
     written: f64,
     first: f64,
     half: f64,
@@ -91,15 +91,21 @@ pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
     // The next time that as many are awaited, none of these may still be counted.
     crowd.watchers.clear();
     until_gone(server).await?;
+    Ok(outcome(crowd.total, &rounds))
+}
+
+/// What the wakes of a crowd came to.
+#[must_use]
+pub fn outcome(total: Measured, rounds: &[Round]) -> Outcome {
     let of = |figure: fn(&Round) -> f64| median(rounds.iter().map(figure).collect());
     let worst = rounds.iter().map(|round| round.last).fold(0.0, f64::max);
-    Ok(Outcome::of(crowd.total)
+    Outcome::of(total)
         .with("first wake, ms from the write's answer", of(|round| round.first))
         .with("half of them, ms", of(|round| round.half))
         .with("last wake, ms", of(|round| round.last))
         .with("last wake in the worst round, ms", worst)
         .with("write answered, ms from sending it", of(|round| round.written))
-        .with("last wake, ms from sending the write", of(|round| round.last_from_sending)))
+        .with("last wake, ms from sending the write", of(|round| round.last_from_sending))
 }
 
 async fn until_gone(server: &Server) -> Result<()> {
@@ -181,7 +187,8 @@ impl Crowd<'_> {
 }
 
 impl Round {
-    fn of(times: &mut [Instant], begun: Instant, written_at: Instant) -> Self {
+    /// Of the times of all wakes, in any order.
+    pub fn of(times: &mut [Instant], begun: Instant, written_at: Instant) -> Self {
         times.sort_unstable();
         let ms = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1e3;
         let at = |share: usize| times.get((times.len() * share / 100).saturating_sub(1));
