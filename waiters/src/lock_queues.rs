@@ -33,6 +33,12 @@ impl Sight {
         Self { blocked, now_ms, at: Instant::now() }
     }
 
+    /// No look yet: whoever is first tries at once.
+    pub(crate) fn of_nothing(lock: &Cell) -> Self {
+        let blocked = Blocked { cell: lock.clone(), stamp: 0, till_ms: 0, owner: bytes::Bytes::new() };
+        Self::new(blocked, 0)
+    }
+
     /// When the lease that was seen will have ended. The millisecond more makes up for rounding.
     pub(crate) fn lease_end(&self) -> Instant {
         let left_ms = self.blocked.till_ms.saturating_sub(self.now_ms);

@@ -54,31 +54,39 @@ pub(crate) async fn acquire(
     let deadline = Instant::now() + Duration::from_secs(wanted.wait_s);
     let stirred = Arc::new(Notify::new());
     let (number, mut turn) = around.queues.enter(&wanted.cell, &request, &stirred);
-    let mut place = Place { around, request, lock: wanted.cell.clone(), number, stirred, granted: None };
     let mut is_last = wanted.wait_s == 0;
+    // One who queues up behind others has nothing to ask the store but for ids and a lock to give back.
+    let rests_at_once =
+        turn == Turn::Queued && !is_last && request.idempotency().is_none() && request.released().is_none();
+    let mut next = if rests_at_once { Next::Rest(Sight::of_nothing(&wanted.cell)) } else { Next::Try };
+    let mut place = Place { around, request, lock: wanted.cell.clone(), number, stirred, granted: None };
     loop {
-        let mut delivery = place.around.lanes.commit(Arc::clone(&place.request), turn).await?;
-        loop {
-            let sight = match place.settle(delivery)? {
-                Settled::Done(delivery) => return Ok(delivery),
-                Settled::Blocked(sight) => sight,
-            };
-            if is_last {
-                return Err(timed_out(sight.blocked));
-            }
-            match place.rest(sight, deadline).await {
-                Event::Pulled(outcome) => delivery = received(outcome).await?,
-                Event::Try => break,
-                // One more try tells who holds the lock now.
-                Event::Deadline => {
-                    is_last = true;
-                    break;
-                }
+        let delivery = match next {
+            Next::Try => place.around.lanes.commit(Arc::clone(&place.request), turn).await?,
+            Next::Rest(sight) => match place.rest(sight, deadline).await {
+                Event::Pulled(outcome) => received(outcome).await?,
                 Event::Drain => return Err(Failure::Draining),
-            }
-        }
-        turn = place.turn();
+                event @ (Event::Try | Event::Deadline) => {
+                    // At the deadline, one more try tells who holds the lock now.
+                    is_last = matches!(event, Event::Deadline);
+                    turn = place.turn();
+                    next = Next::Try;
+                    continue;
+                }
+            },
+        };
+        next = match place.settle(delivery)? {
+            Settled::Done(delivery) => return Ok(delivery),
+            Settled::Blocked(sight) if is_last => return Err(timed_out(sight.blocked)),
+            Settled::Blocked(sight) => Next::Rest(sight),
+        };
     }
+}
+
+/// What a waiter does next.
+enum Next {
+    Try,
+    Rest(Sight),
 }
 
 enum Settled {

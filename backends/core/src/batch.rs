@@ -8,11 +8,11 @@ use crate::request::Request;
 use crate::verdict::{Rows, Verdict};
 use bytes::Bytes;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
-/// Rows by name. The order of iteration is never used for anything that a client could see.
-pub type RowMap = HashMap<Cell, Option<Bytes>, BuildHasherDefault<DefaultHasher>>;
+/// Rows by name. The order of iteration is never used for anything that a client could see; the seed of the
+/// hash is the process's own, so that nobody can choose names that collide.
+pub type RowMap = HashMap<Cell, Option<Bytes>, foldhash::fast::RandomState>;
 
 /// One request in a batch.
 #[derive(Clone, Debug)]

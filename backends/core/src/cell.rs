@@ -3,6 +3,7 @@
 use crate::limits::ACCOUNT_BYTES_MAX;
 use bytes::Bytes;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The name of an isolated partition: 1–128 bytes of `A-Z a-z 0-9 _ . -`, but not `.` or `..`.
@@ -75,10 +76,17 @@ impl Kind {
 
 /// The name of one stored row: account, NUL, kind, id. Its bytes sort by account, then kind, then
 /// id, because an account holds no NUL.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cell {
     bytes: Bytes,
     account_len: u8,
+}
+
+/// Where the account ends follows from the bytes.
+impl Hash for Cell {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write(&self.bytes);
+    }
 }
 
 impl Cell {

@@ -41,10 +41,9 @@ impl Durable {
         }
     }
 
-    /// The row of a cell.
-    pub(crate) fn row(&self, reader: &Reader, cell: &Cell) -> Result<Option<Bytes>> {
-        let row = self.0.lock().row(cell);
-        row.map_or_else(|| reader.row(cell), Ok)
+    /// The row of a cell, if the layers can tell.
+    pub(crate) fn row_at_hand(&self, cell: &Cell) -> Option<Option<Bytes>> {
+        self.0.lock().row(cell)
     }
 
     /// Rows that the layers alone can tell: `None` when the database has to be asked.
@@ -73,9 +72,15 @@ impl Durable {
         })
     }
 
+    /// Puts most of the layers' names in order, so that a look at them is short.
+    fn order_names(&self) {
+        while self.0.lock().order_some() {}
+    }
+
     /// One page of a name space.
     pub(crate) fn page(&self, reader: &mut Reader, query: &Query, now_ms: UnixMs) -> Result<Page> {
         let (from, stem, meta) = (query.from(), query.stem(), query.meta());
+        self.order_names();
         for rows_max in [STRETCH_ROWS, usize::MAX - 1] {
             let look = |layers: &Layers| (layers.row(&meta), layers.stretch(&from, &stem, rows_max));
             let page = self.at_one_moment(reader, look, |reader, (meta_row, stretch)| {
@@ -99,6 +104,7 @@ impl Durable {
         limit: usize,
     ) -> Result<AccountsPage> {
         let from = after.map_or_else(Vec::new, past);
+        self.order_names();
         let look = |layers: &Layers| layers.accounts(&from, limit + 1);
         self.at_one_moment(reader, look, |reader, mut accounts| {
             let mut from = from.clone();

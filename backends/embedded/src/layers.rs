@@ -7,6 +7,7 @@ use dragon_core::UnixMs;
 use dragon_core::batch::RowMap;
 use dragon_core::cell::{Account, Cell, past};
 use dragon_core::layout::{self, Corrupt};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -14,12 +15,28 @@ use std::sync::Arc;
 /// What a row takes in memory besides its bytes, about.
 const ROW_OVERHEAD_BYTES: usize = 200;
 
+/// The names of a layer's rows. Only lists need them in order, so they are put in order when a list comes.
+#[derive(Debug, Default)]
+struct Names {
+    in_order: BTreeMap<Bytes, Cell>,
+    /// Those that came since.
+    fresh: Vec<Cell>,
+}
+
+impl Names {
+    /// Puts up to so many fresh ones in order.
+    fn order(&mut self, names_max: usize) {
+        let from = self.fresh.len().saturating_sub(names_max);
+        self.in_order.extend(self.fresh.drain(from..).map(|cell| (cell.as_bytes().clone(), cell)));
+    }
+}
+
 /// The rows of one stretch of the log.
 #[derive(Debug, Default)]
 pub(crate) struct Layer {
     rows: RowMap,
-    /// The names in order, for lists. They change less often than the rows.
-    names: BTreeMap<Bytes, Cell>,
+    /// Leaf of the lock order.
+    names: Mutex<Names>,
     bytes: usize,
     /// The earliest time at which a row of it may be swept.
     sweep_at_ms: Option<UnixMs>,
@@ -43,7 +60,7 @@ impl Layer {
             }
             None => {
                 self.bytes += cell.as_bytes().len() + ROW_OVERHEAD_BYTES;
-                self.names.insert(cell.as_bytes().clone(), cell.clone());
+                self.names.get_mut().fresh.push(cell.clone());
                 self.rows.insert(cell.clone(), row);
             }
         }
@@ -51,12 +68,18 @@ impl Layer {
     }
 
     /// The rows in the order of their names.
-    pub(crate) fn in_order(&self) -> impl Iterator<Item = (&Cell, Option<&Bytes>)> {
-        self.names.values().map(|cell| (cell, self.rows.get(cell).and_then(Option::as_ref)))
+    pub(crate) fn in_order(&self) -> Vec<(&Cell, Option<&Bytes>)> {
+        let mut rows: Vec<_> = self.rows.iter().map(|(cell, row)| (cell, row.as_ref())).collect();
+        rows.sort_unstable_by_key(|(cell, _)| *cell);
+        rows
     }
 
-    fn from(&self, from: &[u8]) -> impl Iterator<Item = &Cell> {
-        self.names.range::<[u8], _>((Bound::Included(from), Bound::Unbounded)).map(|(_, cell)| cell)
+    /// The names from one on, for as long as they are wanted.
+    fn names_from(&self, from: &[u8], mut wanted: impl FnMut(&Cell) -> bool) -> Vec<Cell> {
+        let mut names = self.names.lock();
+        names.order(usize::MAX);
+        let range = names.in_order.range::<[u8], _>((Bound::Included(from), Bound::Unbounded));
+        range.map(|(_, cell)| cell).take_while(|cell| wanted(cell)).cloned().collect()
     }
 }
 
@@ -116,6 +139,17 @@ impl Layers {
         std::iter::once(&self.newest).chain(self.moving.as_deref())
     }
 
+    /// Puts some of the names in order that came since the last list, and says whether there are more: a
+    /// list does so in steps between which commits go on.
+    pub(crate) fn order_some(&self) -> bool {
+        const NAMES_MAX: usize = 4_000;
+        self.each().any(|layer| {
+            let mut names = layer.names.lock();
+            names.order(NAMES_MAX);
+            names.fresh.len() > NAMES_MAX
+        })
+    }
+
     /// The row of a cell: `None` when no layer has it, `Some(None)` when it is deleted.
     pub(crate) fn row(&self, cell: &Cell) -> Option<Option<Bytes>> {
         self.each().find_map(|layer| layer.rows.get(cell).cloned())
@@ -124,8 +158,12 @@ impl Layers {
     /// Rows whose names begin with `stem`, from a name on, deleted ones too.
     pub(crate) fn stretch(&self, from: &[u8], stem: &[u8], rows_max: usize) -> Stretch {
         let named = |layer: &Layer| {
-            let within = layer.from(from).take_while(|cell| cell.as_bytes().starts_with(stem));
-            within.take(rows_max + 1).cloned().collect::<Vec<_>>()
+            let mut left = rows_max.saturating_add(1);
+            layer.names_from(from, |cell| {
+                let is_wanted = left > 0 && cell.as_bytes().starts_with(stem);
+                left = left.saturating_sub(1);
+                is_wanted
+            })
         };
         let mut names: Vec<Cell> = self.each().flat_map(named).collect();
         names.sort_unstable();
@@ -141,8 +179,12 @@ impl Layers {
         let mut from = from.to_vec();
         let mut accounts = Vec::new();
         while accounts.len() < limit {
-            let next = self.each().filter_map(|layer| layer.from(&from).next()).min();
-            let Some(account) = next.map(Cell::account) else { break };
+            let first = |layer: &Layer| {
+                let mut is_first = true;
+                layer.names_from(&from, |_| std::mem::take(&mut is_first)).pop()
+            };
+            let Some(next) = self.each().filter_map(first).min() else { break };
+            let account = next.account();
             from = past(&account);
             accounts.push(account);
         }

@@ -93,7 +93,8 @@ impl Work {
     /// Moves a layer, trying again until it is done: the log and the layer hold the rows meanwhile.
     fn carry_out(&mut self, order: &Order) {
         let begun = Instant::now();
-        while let Err(error) = move_rows(&mut self.database, order.layer.in_order(), order.moved) {
+        let rows = order.layer.in_order();
+        while let Err(error) = move_rows(&mut self.database, &rows, order.moved) {
             tracing::warn!(%error, "moving the log into the database failed; the log grows until it is done");
             if let BackendError::Corrupt(reason) = &error {
                 self.progress.stop(reason);
@@ -114,18 +115,8 @@ impl Work {
 
 /// Moves rows, in transactions of bounded size: until the last one the database has some of them, which
 /// the log, and the layer over it, hide.
-pub(crate) fn move_rows<'a>(
-    database: &mut Writer,
-    rows: impl Iterator<Item = RowChange<'a>>,
-    moved: Moved,
-) -> Result<()> {
-    let mut rows = rows.peekable();
-    loop {
-        let some: Vec<RowChange<'_>> = rows.by_ref().take(TRANSACTION_ROWS).collect();
-        let is_last = rows.peek().is_none();
-        database.write(&some, is_last.then_some(moved))?;
-        if is_last {
-            return Ok(());
-        }
-    }
+pub(crate) fn move_rows(database: &mut Writer, rows: &[RowChange<'_>], moved: Moved) -> Result<()> {
+    let (before, last) = rows.split_at(rows.len().saturating_sub(1) / TRANSACTION_ROWS * TRANSACTION_ROWS);
+    before.chunks(TRANSACTION_ROWS).try_for_each(|rows| database.write(rows, None))?;
+    database.write(last, Some(moved))
 }

@@ -1,4 +1,5 @@
-//! Rows as the next batch must see them: cached, or decided but not yet durable, or durable.
+//! Rows as the next batch must see them: decided but not yet durable, or durable in the log, or cached, or in
+//! the database. Only who asks here has rows written, so what is not in the log can't change meanwhile.
 
 use crate::database::Reader;
 use crate::durable::Durable;
@@ -12,7 +13,7 @@ use quick_cache::unsync::Cache;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Memory for rows that were read or written lately, in bytes.
+/// Memory for rows that were read lately, in bytes.
 const CACHE_BYTES: u64 = 64 << 20;
 /// Rows larger than this are not cached.
 const CACHED_ROW_BYTES_MAX: usize = 64 << 10;
@@ -21,7 +22,7 @@ const CACHED_ROW_BYTES_MAX: usize = 64 << 10;
 pub(crate) struct LatestRows {
     /// Batches that are decided but perhaps not yet durable, oldest first: number and rows.
     pending: VecDeque<(u64, Arc<RowMap>)>,
-    /// What `pending` and `durable` together hold, for some cells.
+    /// What the database holds, for some cells that were not written since they were read.
     cache: Cache<Cell, Option<Bytes>, RowWeight>,
     durable: Durable,
     reader: Reader,
@@ -58,8 +59,8 @@ impl LatestRows {
 
     /// Takes in what a batch has decided.
     pub(crate) fn decided(&mut self, number: u64, rows: Arc<RowMap>) {
-        for (cell, row) in rows.iter() {
-            self.remember(cell, row.as_ref());
+        for cell in rows.keys() {
+            self.cache.remove(cell);
         }
         self.pending.push_back((number, rows));
     }
@@ -77,14 +78,14 @@ impl Rows for LatestRows {
     type Error = BackendError;
 
     fn row(&mut self, cell: &Cell) -> Result<Option<Bytes>> {
+        let decided = self.pending.iter().rev().find_map(|(_, rows)| rows.get(cell).cloned());
+        if let Some(row) = decided.or_else(|| self.durable.row_at_hand(cell)) {
+            return Ok(row);
+        }
         if let Some(row) = self.cache.get(cell) {
             return Ok(row.clone());
         }
-        let decided = self.pending.iter().rev().find_map(|(_, rows)| rows.get(cell).cloned());
-        if let Some(row) = decided {
-            return Ok(row);
-        }
-        let row = self.durable.row(&self.reader, cell)?;
+        let row = self.reader.row(cell)?;
         self.remember(cell, row.as_ref());
         Ok(row)
     }

@@ -89,7 +89,7 @@ fn move_log(
     let moved = Moved { file: number, next_sequence, latest_ms };
     let mut rows: Vec<RowChange<'_>> = rows.iter().map(|(cell, row)| (cell, row.as_ref())).collect();
     rows.sort_unstable_by_key(|(cell, _)| *cell);
-    let result = move_rows(writer, rows.into_iter(), moved);
+    let result = move_rows(writer, &rows, moved);
     result.map_err(|error| directory.failed(std::io::Error::other(error)))?;
     directory.remove_logs(number).map_err(failed)?;
     Ok((log, moved))
