@@ -43,7 +43,7 @@ pub(crate) struct Admission {
     count: AtomicU64,
 }
 
-/// A request under way. Every one ends with [`Admission::answered`].
+/// A request under way. Every one that is answered ends with [`Admission::answered`].
 #[derive(Debug)]
 pub(crate) struct Ticket {
     pub(crate) request_id: RequestId,

@@ -114,6 +114,8 @@ impl Connections {
         let mut connection =
             std::pin::pin!(http.serve_connection(TokioIo::new(SharedStream::new(stream, read)), service));
         let result = tokio::select! {
+            // First: what was read already is served, even when the server is going down by now.
+            biased;
             result = connection.as_mut() => result,
             () = stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();

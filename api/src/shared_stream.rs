@@ -9,17 +9,25 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// How often to look again while bytes that nobody reads hide the end behind them.
+/// How often to look again while there are bytes that nobody reads.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Waits until the client has closed the connection, or its sending half. Takes no bytes.
 pub(crate) async fn hung_up(stream: &TcpStream) {
     let mut byte = [0];
-    while let Ok(1..) = stream.peek(&mut byte).await {
-        tokio::time::sleep(LOOK_AGAIN).await;
+    loop {
+        // The end is told even while bytes lie before it.
+        match stream.ready(Interest::READABLE).await {
+            Ok(ready) if !ready.is_read_closed() => {}
+            Ok(_) | Err(_) => return,
+        }
+        match stream.peek(&mut byte).await {
+            Ok(1..) => tokio::time::sleep(LOOK_AGAIN).await,
+            Ok(0) | Err(_) => return,
+        }
     }
 }
 
@@ -45,6 +53,9 @@ impl AsyncRead for SharedStream<'_> {
         if !self.read.is_empty() {
             let bytes = buffer.remaining().min(self.read.len());
             buffer.put_slice(&self.read.split_to(bytes));
+            if self.read.is_empty() {
+                self.read = BytesMut::new();
+            }
             return Poll::Ready(Ok(()));
         }
         loop {

@@ -18,13 +18,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// Room for what arrives next; most requests are smaller.
 const READ_BYTES: usize = 4 << 10;
-/// How long the rest of a request may take before others wait for it.
+/// How long a request may take to arrive before others wait for the rest of it.
 const REST_TIME_MAX: Duration = Duration::from_secs(1);
+/// Larger buffers are not kept while nothing comes.
+const KEPT_BYTES_MAX: usize = 16 << 10;
 /// A larger body is not copied behind the head of its answer.
 const COPIED_BYTES_MAX: usize = 16 << 10;
 
@@ -53,12 +55,15 @@ impl FastPath {
         let mut input = BytesMut::new();
         let mut output = Vec::new();
         let mut idle = pin!(Idle::new());
+        // When the rest of the request that has begun to arrive is left to others.
+        let mut rest_until = None;
         loop {
             let (ticket, asked) = match parse(&input) {
                 Parsed::Plain(plain) if plain.body.len() <= self.service.limits.request_bytes => {
                     let taken = self.take(&plain);
                     let bytes = plain.bytes;
                     input.advance(bytes);
+                    rest_until = None;
                     taken
                 }
                 Parsed::Plain(_) | Parsed::Other => return Ok(Left::HandOver(input)),
@@ -66,7 +71,14 @@ impl FastPath {
                     if stop.is_cancelled() && input.is_empty() {
                         return Ok(Left::Closed);
                     }
-                    match read(stream, &mut input, missing, stop, idle.as_mut()).await? {
+                    let read = if input.is_empty() {
+                        release(&mut input, &mut output);
+                        begin(stream, &mut input, stop, idle.as_mut()).await?
+                    } else {
+                        let until = *rest_until.get_or_insert_with(|| Instant::now() + REST_TIME_MAX);
+                        read_on(stream, &mut input, missing, until).await?
+                    };
+                    match read {
                         Read::Some => continue,
                         Read::End if input.is_empty() => return Ok(Left::Closed),
                         Read::End | Read::Slow => return Ok(Left::HandOver(input)),
@@ -156,28 +168,49 @@ enum Read {
     Slow,
 }
 
-async fn read(
+/// Gives large buffers back before a connection that may be idle for long.
+fn release(input: &mut BytesMut, output: &mut Vec<u8>) {
+    if input.capacity() > KEPT_BYTES_MAX {
+        *input = BytesMut::new();
+    }
+    if output.capacity() > KEPT_BYTES_MAX {
+        *output = Vec::new();
+    }
+}
+
+/// Waits for the next request to begin.
+async fn begin(
     stream: &mut TcpStream,
     input: &mut BytesMut,
-    missing: usize,
     stop: &CancellationToken,
     idle: Pin<&mut Idle>,
 ) -> io::Result<Read> {
-    let is_idle = input.is_empty();
-    if is_idle {
-        tokio::select! {
-            biased;
-            ready = poll_fn(|context| stream.poll_read_ready(context)) => ready?,
-            () = stop.cancelled() => return Ok(Read::End),
-            () = idle.over() => return Ok(Read::End),
-        }
-    }
-    input.reserve(missing.max(READ_BYTES));
-    let read_bytes = match timeout(REST_TIME_MAX, stream.read_buf(input)).await {
-        Ok(read) => read?,
-        Err(_) => return Ok(if is_idle { Read::Some } else { Read::Slow }),
+    let read = async {
+        poll_fn(|context| stream.poll_read_ready(context)).await?;
+        // Not before: a connection that has never asked anything has no buffer.
+        input.reserve(READ_BYTES);
+        stream.read_buf(input).await
     };
-    Ok(if read_bytes == 0 { Read::End } else { Read::Some })
+    tokio::select! {
+        biased;
+        read_bytes = read => Ok(if read_bytes? == 0 { Read::End } else { Read::Some }),
+        () = stop.cancelled() => Ok(Read::End),
+        () = idle.over() => Ok(Read::End),
+    }
+}
+
+/// Reads on in a request.
+async fn read_on(
+    stream: &mut TcpStream,
+    input: &mut BytesMut,
+    missing: usize,
+    until: Instant,
+) -> io::Result<Read> {
+    input.reserve(missing.max(READ_BYTES));
+    match timeout_at(until, stream.read_buf(input)).await {
+        Ok(read_bytes) => Ok(if read_bytes? == 0 { Read::End } else { Read::Some }),
+        Err(_) => Ok(Read::Slow),
+    }
 }
 
 pin_project_lite::pin_project! {

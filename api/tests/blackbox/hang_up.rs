@@ -43,6 +43,22 @@ async fn who_hangs_up_with_more_requests_sent_ahead_leaves_the_queue_too() {
 }
 
 #[tokio::test]
+async fn who_hangs_up_after_one_more_request_leaves_the_queue_too() {
+    let account = shared_account();
+    let handle = account.lock("l", 300).await;
+    let mut connection = Connection::open(account.address).await;
+    connection.send(&request_bytes(&account.path("db"), WAIT.as_bytes())).await.unwrap();
+    account.until_waiting("l", 1).await;
+    // By now nobody reads on: these bytes lie between the server and the end of the stream.
+    connection.send(&request_bytes(&account.path("db"), br#"{"KVGet":[{"Key":"k"}]}"#)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(connection);
+    account.until_waiting("l", 0).await;
+    account.unlock("l", handle).await;
+    assert_eq!(account.lock("l", 300).await, handle + 2);
+}
+
+#[tokio::test]
 async fn a_queue_of_those_who_hung_up_is_empty() {
     let account = shared_account();
     let handle = account.lock("l", 300).await;

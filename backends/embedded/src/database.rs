@@ -11,6 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 /// The format of the file. Raise it with every change that an older program would misread.
 pub(crate) const FORMAT: i64 = 2;
@@ -19,6 +20,9 @@ pub(crate) const FORMAT_WITHOUT_LOG: i64 = 1;
 /// "CDra": says that the file is ours.
 pub(crate) const APPLICATION_ID: i64 = 0x4344_7261;
 const CRC_BYTES: usize = 4;
+
+/// How long a write waits where something else, none of ours, has locked the file.
+const BUSY_TIME_MAX: Duration = Duration::from_secs(1);
 
 const CELLS: &str = "
     CREATE TABLE cell (
@@ -33,9 +37,10 @@ const MOVED: &str = "
         file INTEGER NOT NULL,          -- the last file of the log whose rows are all here
         next_sequence INTEGER NOT NULL, -- of the first record after it
         latest_ms INTEGER NOT NULL,     -- the store's time in the last record that is here
-        openings INTEGER NOT NULL       -- how often the folder was opened
+        openings INTEGER NOT NULL,      -- how often the folder was opened
+        salt INTEGER NOT NULL           -- by chance: what tells records from bytes that a client chose
     ) STRICT;
-    INSERT INTO moved (id, file, next_sequence, latest_ms, openings) VALUES (1, 0, 1, 0, 0);";
+    INSERT INTO moved (id, file, next_sequence, latest_ms, openings, salt) VALUES (1, 0, 1, 0, 0, random());";
 
 /// How far the log has been moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,16 @@ pub(crate) struct Moved {
     pub(crate) next_sequence: u64,
     /// The latest time that was stored.
     pub(crate) latest_ms: UnixMs,
+}
+
+/// What the database knows of the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogState {
+    pub(crate) moved: Moved,
+    /// Goes into the checksum of all records of this folder.
+    pub(crate) salt: u64,
+    /// Whether a log was ever begun.
+    pub(crate) is_begun: bool,
 }
 
 /// A row to write (`None` = delete).
@@ -87,6 +102,7 @@ pub(crate) fn open_writer(path: &Path) -> rusqlite::Result<Writer> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.busy_timeout(BUSY_TIME_MAX)?;
     keep_log(&connection)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(Writer(connection))
@@ -94,7 +110,7 @@ pub(crate) fn open_writer(path: &Path) -> rusqlite::Result<Writer> {
 
 /// Has SQLite leave its log as it is when the last connection goes: a folder that turns out to be damaged
 /// is left as it was found, and one that is closed in order has been settled before.
-fn keep_log(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn keep_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 
@@ -120,13 +136,14 @@ impl Writer {
         transaction.commit()
     }
 
-    /// How far the log has been moved.
-    pub(crate) fn moved(&self) -> rusqlite::Result<Moved> {
+    /// What is known of the log.
+    pub(crate) fn log_state(&self) -> rusqlite::Result<LogState> {
         let read = |row: &rusqlite::Row<'_>| {
             let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
-            Ok(Moved { file: number(0)?, next_sequence: number(1)?, latest_ms: number(2)? })
+            let moved = Moved { file: number(0)?, next_sequence: number(1)?, latest_ms: number(2)? };
+            Ok(LogState { moved, salt: number(3)?, is_begun: number(4)? > 0 })
         };
-        self.0.query_row("SELECT file, next_sequence, latest_ms FROM moved", [], read)
+        self.0.query_row("SELECT file, next_sequence, latest_ms, salt, openings FROM moved", [], read)
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -194,12 +211,18 @@ impl Reader {
         found.optional().map_err(failed)?.map(|stored| checked(cell, stored)).transpose()
     }
 
-    /// Runs reads at one consistent moment.
-    pub(crate) fn at_one_moment<T>(&mut self, read: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+    /// Runs reads in one transaction: from the first one on, or from [`Self::pin`] on, at one moment.
+    pub(crate) fn in_transaction<T>(&mut self, read: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         self.0.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([])).map_err(failed)?;
         let result = read(self);
         let ended = self.0.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         result.and_then(|value| ended.map(|_| value).map_err(failed))
+    }
+
+    /// Has the reads of this transaction see the database as it is now.
+    pub(crate) fn pin(&self) -> Result<()> {
+        let mut look = self.0.prepare_cached("SELECT 1 FROM moved").map_err(failed)?;
+        look.query_row([], |_| Ok(())).map_err(failed)
     }
 
     /// Hands rows to `visit` in the order of their names, beginning with `from`, until it says stop.
@@ -223,15 +246,27 @@ impl Reader {
         Ok(())
     }
 
-    /// Hands cells that a sweep may delete at that time to `visit`, until it says stop.
-    pub(crate) fn swept(&self, now_ms: UnixMs, mut visit: impl FnMut(Cell) -> ControlFlow<()>) -> Result<()> {
+    /// Hands cells that a sweep may delete at that time to `visit`, in the order of when, from behind `after`
+    /// on, until it says stop.
+    pub(crate) fn swept(
+        &self,
+        now_ms: UnixMs,
+        after: &(UnixMs, Vec<u8>),
+        mut visit: impl FnMut(UnixMs, Cell) -> ControlFlow<()>,
+    ) -> Result<()> {
         let mut select = self
             .0
-            .prepare_cached("SELECT name FROM cell WHERE sweep_at_ms <= ?1 ORDER BY sweep_at_ms")
+            .prepare_cached(
+                "SELECT sweep_at_ms, name FROM cell
+                 WHERE sweep_at_ms <= ?1 AND (sweep_at_ms, name) > (?2, ?3) ORDER BY sweep_at_ms, name",
+            )
             .map_err(failed)?;
-        let mut found = select.query([now_ms.cast_signed()]).map_err(failed)?;
+        let bounds = params![now_ms.cast_signed(), after.0.cast_signed(), after.1];
+        let mut found = select.query(bounds).map_err(failed)?;
         while let Some(row) = found.next().map_err(failed)? {
-            if visit(stored_cell(row.get::<_, Vec<u8>>(0).map_err(failed)?)?).is_break() {
+            let sweep_at_ms = row.get::<_, i64>(0).map_err(failed)?.cast_unsigned();
+            let cell = stored_cell(row.get::<_, Vec<u8>>(1).map_err(failed)?)?;
+            if visit(sweep_at_ms, cell).is_break() {
                 break;
             }
         }

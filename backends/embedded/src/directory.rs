@@ -55,9 +55,11 @@ pub enum OpenError {
     },
 }
 
-const OPEN: &str = "Cloud Dragon data folder, format 1, open\n";
-const CLOSED: &str = "Cloud Dragon data folder, format 1, closed\n";
-const UNMOVED: &str = "Cloud Dragon data folder, format 1, closed but for the log\n";
+const OPEN: &str = "Cloud Dragon data folder, format 1, open";
+const CLOSED: &str = "Cloud Dragon data folder, format 1, closed";
+const UNMOVED: &str = "Cloud Dragon data folder, format 1, closed but for the log";
+/// All texts are padded to one length, so that one is written over another in one piece.
+const TEXT_BYTES: usize = 63;
 
 /// A locked data folder.
 #[derive(Debug)]
@@ -97,7 +99,7 @@ impl Directory {
         })?;
         let mut text = String::new();
         lock.read_to_string(&mut text).map_err(failed)?;
-        let state = match text.as_str() {
+        let state = match text.trim_end_matches(['\0', ' ', '\n']) {
             "" => State::New,
             OPEN => State::Open,
             CLOSED => State::Closed,
@@ -160,8 +162,7 @@ impl Directory {
 
     fn write(&mut self, text: &str) -> io::Result<()> {
         self.lock.rewind()?;
-        self.lock.write_all(text.as_bytes())?;
-        self.lock.set_len(text.len() as u64)?;
+        self.lock.write_all(format!("{text:TEXT_BYTES$}\n").as_bytes())?;
         self.lock.sync_all()?;
         sync_folder(&self.folder)
     }

@@ -1,7 +1,6 @@
 //! What is durable, as one: the layers over the database. Reads happen at one moment although the two are
-//! looked at one after the other: what the layers do not have was in the database when they were looked
-//! at, and still is as it was unless a layer was completed or moved meanwhile, which the epoch tells;
-//! then the look is taken again.
+//! looked at one after the other: while the layers are looked at, under their lock, the database's present
+//! state is pinned. What it lacks of a layer that is being moved, or has already, the look has seen.
 
 use crate::database::Reader;
 use crate::layers::{Layers, Stretch};
@@ -26,19 +25,17 @@ impl Durable {
     fn at_one_moment<L, T>(
         &self,
         reader: &mut Reader,
-        look: impl Fn(&Layers) -> L,
-        read: impl Fn(&Reader, L) -> Result<T>,
+        look: impl FnOnce(&Layers) -> L,
+        read: impl FnOnce(&Reader, L) -> Result<T>,
     ) -> Result<T> {
-        loop {
-            let (looked, epoch) = {
+        reader.in_transaction(|reader| {
+            let looked = {
                 let layers = self.0.lock();
-                (look(&layers), layers.epoch)
+                reader.pin()?;
+                look(&layers)
             };
-            let found = reader.at_one_moment(|reader| read(reader, looked))?;
-            if self.0.lock().epoch == epoch {
-                return Ok(found);
-            }
-        }
+            read(reader, looked)
+        })
     }
 
     /// The row of a cell, if the layers can tell.
@@ -81,7 +78,8 @@ impl Durable {
     pub(crate) fn page(&self, reader: &mut Reader, query: &Query, now_ms: UnixMs) -> Result<Page> {
         let (from, stem, meta) = (query.from(), query.stem(), query.meta());
         self.order_names();
-        for rows_max in [STRETCH_ROWS, usize::MAX - 1] {
+        let mut rows_max = STRETCH_ROWS;
+        loop {
             let look = |layers: &Layers| (layers.row(&meta), layers.stretch(&from, &stem, rows_max));
             let page = self.at_one_moment(reader, look, |reader, (meta_row, stretch)| {
                 let meta_row = meta_row.map_or_else(|| reader.row(&meta), Ok)?;
@@ -92,8 +90,9 @@ impl Durable {
             if let Some(page) = page {
                 return Ok(page);
             }
+            // Most of them were deleted or had expired: a longer look, at a new moment.
+            rows_max = rows_max.saturating_mul(8);
         }
-        Err(dragon_contract::BackendError::Unavailable("a list could not be read at one moment".into()))
     }
 
     /// A page of accounts.
@@ -126,18 +125,45 @@ impl Durable {
         })
     }
 
-    /// Cells that a sweep may delete at that time.
-    pub(crate) fn swept(&self, reader: &Reader, now_ms: UnixMs, limit: usize) -> Result<Vec<Cell>> {
-        let mut cells = self.0.lock().swept(now_ms, limit);
-        reader.swept(now_ms, |cell| {
+    /// Cells that a sweep may delete at that time. The cursor goes on where the last sweep ended, since the
+    /// database shows what was swept until that is moved.
+    pub(crate) fn swept(
+        &self,
+        reader: &Reader,
+        cursor: &mut SweepCursor,
+        now_ms: UnixMs,
+        limit: usize,
+    ) -> Result<Vec<Cell>> {
+        let (mut cells, moves) = {
+            let layers = self.0.lock();
+            (layers.swept(now_ms, limit), layers.moves)
+        };
+        if cursor.moves != moves {
+            *cursor = SweepCursor { moves, ..SweepCursor::default() };
+        }
+        if cells.len() == limit {
+            return Ok(cells);
+        }
+        let after = (cursor.sweep_at_ms, cursor.name.clone());
+        reader.swept(now_ms, &after, |sweep_at_ms, cell| {
+            (cursor.sweep_at_ms, cursor.name) = (sweep_at_ms, cell.as_bytes().to_vec());
             // What a layer has was written since, and perhaps swept.
-            if cells.len() < limit && self.0.lock().row(&cell).is_none() {
+            if self.0.lock().row(&cell).is_none() {
                 cells.push(cell);
             }
             if cells.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         Ok(cells)
     }
+}
+
+/// How far a sweep of the database has come.
+#[derive(Debug, Default)]
+pub(crate) struct SweepCursor {
+    /// How many layers had been moved: after the next one it begins anew.
+    moves: u64,
+    sweep_at_ms: UnixMs,
+    name: Vec<u8>,
 }
 
 /// Hands the rows of database and layers to `visit` in the order of their names, a layer's row in place of

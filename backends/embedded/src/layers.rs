@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a row takes in memory besides its bytes, about.
 const ROW_OVERHEAD_BYTES: usize = 200;
@@ -32,14 +33,23 @@ impl Names {
 }
 
 /// The rows of one stretch of the log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Layer {
     rows: RowMap,
     /// Leaf of the lock order.
     names: Mutex<Names>,
     bytes: usize,
-    /// The earliest time at which a row of it may be swept.
-    sweep_at_ms: Option<UnixMs>,
+    /// No row of it may be swept before; `NEVER` = none at all.
+    sweep_at_ms: AtomicU64,
+}
+
+const NEVER: UnixMs = UnixMs::MAX;
+
+impl Default for Layer {
+    fn default() -> Self {
+        let (rows, names) = (RowMap::default(), Mutex::default());
+        Self { rows, names, bytes: 0, sweep_at_ms: AtomicU64::new(NEVER) }
+    }
 }
 
 impl Layer {
@@ -49,8 +59,9 @@ impl Layer {
     /// [`Corrupt`] when the row can't be read.
     fn put(&mut self, cell: &Cell, row: Option<Bytes>) -> Result<(), Corrupt> {
         if let Some(row) = &row {
-            let sweep_at_ms = layout::sweep_at_ms(cell, row)?;
-            self.sweep_at_ms = [self.sweep_at_ms, sweep_at_ms].into_iter().flatten().min();
+            let sweep_at_ms = layout::sweep_at_ms(cell, row)?.unwrap_or(NEVER);
+            let earliest_ms = self.sweep_at_ms.get_mut();
+            *earliest_ms = sweep_at_ms.min(*earliest_ms);
         }
         self.bytes += row.as_ref().map_or(0, Bytes::len);
         match self.rows.get_mut(cell) {
@@ -88,9 +99,8 @@ impl Layer {
 pub(crate) struct Layers {
     newest: Layer,
     moving: Option<Arc<Layer>>,
-    /// Counts each change of which layers there are: who reads layers and database one after the other
-    /// looks at it before and after.
-    pub(crate) epoch: u64,
+    /// How many layers were moved: the database changes only with it.
+    pub(crate) moves: u64,
 }
 
 /// Some rows of the layers, in the order of their names.
@@ -120,19 +130,20 @@ impl Layers {
         self.newest.bytes
     }
 
-    /// Completes the newest layer, to be moved.
-    pub(crate) fn freeze(&mut self) -> Arc<Layer> {
-        debug_assert!(self.moving.is_none(), "one layer is moved at a time");
+    /// Completes the newest layer, to be moved; not while another one is.
+    pub(crate) fn freeze(&mut self) -> Option<Arc<Layer>> {
+        if self.moving.is_some() {
+            return None;
+        }
         let layer = Arc::new(std::mem::take(&mut self.newest));
         self.moving = Some(Arc::clone(&layer));
-        self.epoch += 1;
-        layer
+        Some(layer)
     }
 
     /// Lets go of the layer that was moved: the database has its rows.
     pub(crate) fn moved(&mut self) {
         self.moving = None;
-        self.epoch += 1;
+        self.moves += 1;
     }
 
     fn each(&self) -> impl Iterator<Item = &Layer> {
@@ -191,14 +202,35 @@ impl Layers {
         accounts
     }
 
-    /// Cells that a sweep may delete at that time, as far as a look at their layer shows it.
+    /// Cells that a sweep may delete at that time. One that was found is not found again, unless its sweep
+    /// left it.
     pub(crate) fn swept(&self, now_ms: UnixMs, limit: usize) -> Vec<Cell> {
-        let due = |layer: &&Layer| layer.sweep_at_ms.is_some_and(|sweep_at_ms| sweep_at_ms <= now_ms);
-        let is_swept = |(cell, row): &(&Cell, &Option<Bytes>)| {
-            let sweep_at_ms = row.as_ref().and_then(|row| layout::sweep_at_ms(cell, row).ok().flatten());
-            sweep_at_ms.is_some_and(|sweep_at_ms| sweep_at_ms <= now_ms)
-        };
-        let rows = self.each().filter(due).flat_map(|layer| layer.rows.iter());
-        rows.filter(is_swept).map(|(cell, _)| cell.clone()).take(limit).collect()
+        let mut cells = Vec::new();
+        for layer in self.each().filter(|layer| layer.sweep_at_ms.load(Ordering::Relaxed) <= now_ms) {
+            let mut earliest_ms = NEVER;
+            for (cell, row) in &layer.rows {
+                let sweep_at_ms = sweep_at_ms(cell, row.as_ref());
+                let is_due = sweep_at_ms <= now_ms && self.is_due(cell, now_ms);
+                if is_due && cells.len() < limit {
+                    cells.push(cell.clone());
+                } else if is_due || sweep_at_ms > now_ms {
+                    earliest_ms = earliest_ms.min(sweep_at_ms);
+                }
+            }
+            layer.sweep_at_ms.store(earliest_ms, Ordering::Relaxed);
+        }
+        cells
     }
+
+    /// Whether a cell's row may be swept as a newer layer, perhaps, has left it.
+    fn is_due(&self, cell: &Cell, now_ms: UnixMs) -> bool {
+        self.each()
+            .find_map(|layer| layer.rows.get(cell))
+            .is_some_and(|row| sweep_at_ms(cell, row.as_ref()) <= now_ms)
+    }
+}
+
+/// When a row may be swept.
+fn sweep_at_ms(cell: &Cell, row: Option<&Bytes>) -> UnixMs {
+    row.and_then(|row| layout::sweep_at_ms(cell, row).ok().flatten()).unwrap_or(NEVER)
 }

@@ -12,12 +12,14 @@ use dragon_contract::{BackendError, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Rows in one transaction: each may change a page of its own, which goes through SQLite's log.
 pub(crate) const TRANSACTION_ROWS: usize = 8_000;
+/// After so many failures the store stops: it could not go on for long, and its operator must know.
+const TRIES_MAX: u32 = 20;
 /// How long to wait after a move failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
 
@@ -32,8 +34,10 @@ pub(crate) struct Order {
 #[derive(Debug)]
 pub(crate) struct Mover {
     orders: Sender<Order>,
-    done: Receiver<()>,
+    /// Whether an order was carried out.
+    done: Receiver<bool>,
     is_busy: bool,
+    has_failed: bool,
 }
 
 impl Mover {
@@ -49,35 +53,46 @@ impl Mover {
         let mut work = Work { database, durable, progress, metrics, folder };
         let thread = std::thread::Builder::new().name("dragon-move".into()).spawn(move || {
             while let Ok(order) = told.recv() {
-                work.carry_out(&order);
-                if finished.send(()).is_err() {
+                if finished.send(work.carry_out(&order)).is_err() {
                     break;
                 }
             }
             work.database
         })?;
-        Ok((Self { orders, done, is_busy: false }, thread))
+        Ok((Self { orders, done, is_busy: false, has_failed: false }, thread))
     }
 
     /// Whether a layer is being moved.
     pub(crate) fn is_busy(&mut self) -> bool {
-        if self.is_busy && self.done.try_recv().is_ok() {
-            self.is_busy = false;
+        match self.done.try_recv() {
+            Ok(is_moved) => self.ended(is_moved),
+            Err(TryRecvError::Disconnected) => self.ended(false),
+            Err(TryRecvError::Empty) => {}
         }
         self.is_busy
     }
 
-    /// Waits until no layer is being moved.
-    pub(crate) fn wait(&mut self) {
+    /// Waits until no layer is being moved. `false` when one could not be: then none may be any more,
+    /// since files are moved in their order.
+    pub(crate) fn wait(&mut self) -> bool {
         if self.is_busy {
             // A thread that is gone moves nothing any more.
-            self.done.recv().unwrap_or_default();
-            self.is_busy = false;
+            let is_moved = self.done.recv().unwrap_or(false);
+            self.ended(is_moved);
         }
+        !self.has_failed
+    }
+
+    fn ended(&mut self, is_moved: bool) {
+        self.is_busy = false;
+        self.has_failed |= !is_moved;
     }
 
     pub(crate) fn begin(&mut self, order: Order) {
-        self.is_busy = self.orders.send(order).is_ok();
+        self.is_busy = true;
+        if self.orders.send(order).is_err() {
+            self.ended(false);
+        }
     }
 }
 
@@ -90,17 +105,20 @@ struct Work {
 }
 
 impl Work {
-    /// Moves a layer, trying again until it is done: the log and the layer hold the rows meanwhile.
-    fn carry_out(&mut self, order: &Order) {
+    /// Moves a layer, and tries again for some time: the log and the layer hold the rows meanwhile. Returns
+    /// whether it was moved.
+    fn carry_out(&mut self, order: &Order) -> bool {
         let begun = Instant::now();
         let rows = order.layer.in_order();
+        let mut tries = 0;
         while let Err(error) = move_rows(&mut self.database, &rows, order.moved) {
-            tracing::warn!(%error, "moving the log into the database failed; the log grows until it is done");
-            if let BackendError::Corrupt(reason) = &error {
-                self.progress.stop(reason);
+            tries += 1;
+            tracing::warn!(%error, tries, "moving the log into the database failed; the log grows meanwhile");
+            if matches!(error, BackendError::Corrupt(_)) || tries == TRIES_MAX {
+                self.progress.stop(&format!("the log can't be moved into the database: {error}"));
             }
             if self.progress.stopped.get().is_some() || self.progress.closing.load(Ordering::Acquire) {
-                return;
+                return false;
             }
             std::thread::sleep(PAUSE_AFTER_FAILURE);
         }
@@ -110,6 +128,7 @@ impl Work {
         if let Err(error) = std::fs::rename(file, log::spare(&self.folder)) {
             tracing::warn!(%error, "a file of the log could not be put aside; the next start removes it");
         }
+        true
     }
 }
 

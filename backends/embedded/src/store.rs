@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::database::{Reader, Writer};
 use crate::directory::{Directory, OpenError};
-use crate::durable::Durable;
+use crate::durable::{Durable, SweepCursor};
 use crate::metrics::EmbeddedMetrics;
 use crate::mover::Mover;
 use crate::progress::Progress;
@@ -35,13 +35,14 @@ use tokio::sync::oneshot;
 #[derive(Clone)]
 pub struct EmbeddedStore(Arc<Shared>);
 
-/// Lock order: `deciding`, then `clock`. `reading` and `scanning` are leaves. What is an `Option` is
+/// Lock order: `deciding`, then `clock`; `sweep`, then `scanning`; the layers' lock in `durable` last. What is an `Option` is
 /// `None` once the store is closed.
 struct Shared {
     deciding: Mutex<Option<Deciding>>,
     clock: Mutex<Clock>,
     reading: Mutex<Option<Reader>>,
     scanning: Mutex<Option<Reader>>,
+    sweep: Mutex<SweepCursor>,
     durable: Durable,
     progress: Arc<Progress>,
     wakeups: Wakeups,
@@ -118,6 +119,7 @@ impl EmbeddedStore {
             clock: Mutex::new(Clock::start(moved.latest_ms)),
             reading: Mutex::new(Some(reading)),
             scanning: Mutex::new(Some(scanning)),
+            sweep: Mutex::default(),
             durable,
             progress,
             wakeups,
@@ -178,13 +180,17 @@ impl Shared {
     /// Decides which of the rows found are still expired, and hands their deletion on.
     fn sweep(&self, limit: usize) -> Result<(usize, Durability)> {
         let now_ms = self.now_ms();
-        let found = self.read(&self.scanning, |durable, reader| durable.swept(reader, now_ms, limit))?;
+        let mut cursor = self.sweep.lock();
+        let found =
+            self.read(&self.scanning, |durable, reader| durable.swept(reader, &mut cursor, now_ms, limit))?;
+        drop(cursor);
         let mut deciding = self.deciding.lock();
         let deciding = deciding.as_mut().ok_or_else(closed)?;
         self.progress.check()?;
         let mut writes = RowMap::default();
         for cell in found {
-            let Some(row) = deciding.rows.row(&cell)? else { continue };
+            let row = deciding.rows.row(&cell).inspect_err(|error| self.stop_if_corrupt(error))?;
+            let Some(row) = row else { continue };
             if layout::sweep_at_ms(&cell, &row)?.is_some_and(|sweep_at_ms| sweep_at_ms <= now_ms) {
                 writes.insert(cell, None);
             }

@@ -1,9 +1,11 @@
 //! Opening a data folder: nothing is served before everything in it has been looked at.
 
-use crate::database::{self, APPLICATION_ID, FORMAT, FORMAT_WITHOUT_LOG, Moved, Reader, RowChange, Writer};
+use crate::database::{
+    self, APPLICATION_ID, FORMAT, FORMAT_WITHOUT_LOG, LogState, Moved, Reader, RowChange, Writer,
+};
 use crate::database_log;
 use crate::directory::{Directory, OpenError, State};
-use crate::log::{self, Log, ReplayError, Replayed};
+use crate::log::{self, FileId, Log, ReplayError, Replayed};
 use crate::mover::move_rows;
 use dragon_core::layout;
 use std::ops::ControlFlow;
@@ -43,10 +45,9 @@ pub(crate) fn open(folder: &Path) -> Result<Opened, OpenError> {
     if format == FORMAT_WITHOUT_LOG {
         writer.upgrade().map_err(|error| directory.failed(std::io::Error::other(error)))?;
     }
-    let before = writer.moved().map_err(refused)?;
-    let needs_log = matches!(directory.state(), State::Open | State::Unmoved) && format == FORMAT;
-    let replayed = read_log(&directory, before, needs_log)?;
-    let (log, moved) = move_log(&directory, &mut writer, replayed)?;
+    let state = writer.log_state().map_err(refused)?;
+    let replayed = read_log(&directory, state)?;
+    let (log, moved) = move_log(&directory, &mut writer, state.salt, replayed)?;
     writer.count_opening().map_err(|error| directory.failed(std::io::Error::other(error)))?;
     let opened = Opened {
         log,
@@ -61,13 +62,14 @@ pub(crate) fn open(folder: &Path) -> Result<Opened, OpenError> {
 }
 
 /// Reads what a crash left in the log.
-fn read_log(directory: &Directory, before: Moved, needs_log: bool) -> Result<Replayed, OpenError> {
+fn read_log(directory: &Directory, state: LogState) -> Result<Replayed, OpenError> {
     let numbers = log::numbers(directory.folder()).map_err(|error| directory.failed(error))?;
-    // The file that goes on after the moved ones is begun before the last of them is given up.
-    if needs_log && !numbers.iter().any(|number| *number >= before.file.max(1)) {
+    // The file that goes on after the moved ones is begun before the last of them is moved.
+    let is_needed = state.is_begun && matches!(directory.state(), State::Open | State::Unmoved);
+    if is_needed && !numbers.iter().any(|number| *number > state.moved.file) {
         return Err(directory.damaged("it was not closed in order, and its log (log-…) is missing"));
     }
-    let replayed = log::replay(directory.folder(), before).map_err(|error| match error {
+    let replayed = log::replay(directory.folder(), state).map_err(|error| match error {
         ReplayError::Io(error) => directory.failed(error),
         ReplayError::Damaged(what) => directory.damaged(what),
     })?;
@@ -81,11 +83,13 @@ fn read_log(directory: &Directory, before: Moved, needs_log: bool) -> Result<Rep
 fn move_log(
     directory: &Directory,
     writer: &mut Writer,
+    salt: u64,
     replayed: Replayed,
 ) -> Result<(Log, Moved), OpenError> {
     let Replayed { rows, latest_ms, number, next_sequence } = replayed;
     let failed = |error| directory.failed(error);
-    let log = Log::begin(directory.folder(), number + 1, next_sequence).map_err(failed)?;
+    let log =
+        Log::begin(directory.folder(), FileId { number: number + 1, salt }, next_sequence).map_err(failed)?;
     let moved = Moved { file: number, next_sequence, latest_ms };
     let mut rows: Vec<RowChange<'_>> = rows.iter().map(|(cell, row)| (cell, row.as_ref())).collect();
     rows.sort_unstable_by_key(|(cell, _)| *cell);

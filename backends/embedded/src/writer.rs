@@ -72,17 +72,28 @@ pub(crate) struct WriterThread {
     pub(crate) metrics: EmbeddedMetrics,
 }
 
+/// A store whose writing thread is gone says so.
+struct StopOnPanic(Arc<Progress>);
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop("the writing thread panicked");
+        }
+    }
+}
+
 impl WriterThread {
     /// Works until nobody can send jobs any more, then moves what is left.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
+        let _guard = StopOnPanic(Arc::clone(&self.progress));
         while let Ok(job) = jobs.recv() {
             let mut group = vec![job];
             group.extend(jobs.try_iter());
             self.commit(group);
             self.move_when_due();
         }
-        self.mover.wait();
-        if self.progress.stopped.get().is_none() {
+        if self.mover.wait() && self.progress.stopped.get().is_none() {
             self.begin_move();
             self.mover.wait();
         }
@@ -96,19 +107,20 @@ impl WriterThread {
             return;
         }
         let must_wait = are_passed(2);
-        if self.mover.is_busy() {
-            if !must_wait {
-                return;
-            }
-            self.mover.wait();
+        if self.mover.is_busy() && !must_wait {
+            return;
         }
-        self.begin_move();
+        if self.mover.wait() && self.progress.stopped.get().is_none() {
+            self.begin_move();
+        }
     }
 
     fn begin_move(&mut self) {
         match self.engine.begin_file() {
             Ok(file) => {
-                let layer = self.durable.0.lock().freeze();
+                let Some(layer) = self.durable.0.lock().freeze() else {
+                    return self.progress.stop("a layer was to be moved before the last one was");
+                };
                 let moved = Moved { file, next_sequence: self.next_sequence, latest_ms: self.latest_ms };
                 self.mover.begin(Order { layer, moved });
             }

@@ -2,7 +2,7 @@
 //! database in their own time. Files of one after another, each a header and then records:
 //!
 //! ```text
-//! header  "CDraLog1", number of the file (u64), sequence of its first record (u64), CRC-32 of these
+//! header  "CDraLog1", number of the file (u64), sequence of its first record (u64), CRC-32 of these and a salt
 //! record  length of what follows the sequence (u32), CRC-32 (u32), sequence (u64), then
 //!         the store's time (u64, ms), and row by row: length of the name (u16), the name,
 //!         0 = deleted or 1 + length of the row (u32), the row; zeros up to a multiple of 8
@@ -11,7 +11,8 @@
 //! All integers are big-endian. A record is one batch, or several that were written together: all of it
 //! counts or none. Its checksum covers the file's number too, because a file that is done with is used
 //! again, under a new name, over what it held: its blocks are there already, and a sync need not
-//! write down where they are. Records are numbered without a gap, from file to file.
+//! write down where they are. It covers a salt that only the database knows, so that no value can be
+//! written that would pass for a record. Records are numbered without a gap, from file to file.
 
 mod read;
 mod write;
@@ -50,20 +51,28 @@ pub(crate) fn numbers(folder: &Path) -> std::io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-fn header(number: u64, first_sequence: u64) -> [u8; HEADER_BYTES] {
+fn header(file: FileId, first_sequence: u64) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(&MAGIC);
-    header[8..16].copy_from_slice(&number.to_be_bytes());
+    header[8..16].copy_from_slice(&file.number.to_be_bytes());
     header[16..24].copy_from_slice(&first_sequence.to_be_bytes());
-    let crc = crc32fast::hash(&header[..24]);
+    let crc = checksum(file, 24, first_sequence, &header[..24]);
     header[24..].copy_from_slice(&crc.to_be_bytes());
     header
 }
 
+/// What the checksums of a file are about besides what they cover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    pub(crate) number: u64,
+    pub(crate) salt: u64,
+}
+
 /// The checksum of a record: what its length, sequence and content are, and which file it is in.
-fn checksum(number: u64, length: u32, sequence: u64, content: &[u8]) -> u32 {
+fn checksum(file: FileId, length: u32, sequence: u64, content: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&number.to_be_bytes());
+    hasher.update(&file.salt.to_be_bytes());
+    hasher.update(&file.number.to_be_bytes());
     hasher.update(&length.to_be_bytes());
     hasher.update(&sequence.to_be_bytes());
     hasher.update(content);

@@ -4,13 +4,14 @@
 //! on, had been synced, and is damage.
 
 use super::{
-    ALIGNMENT, FIRST_RECORD_AT, HEADER_BYTES, RECORD_HEAD_BYTES, checksum, file_of, header, numbers,
+    ALIGNMENT, FIRST_RECORD_AT, FileId, HEADER_BYTES, RECORD_HEAD_BYTES, checksum, file_of, header, numbers,
 };
-use crate::database::Moved;
+use crate::database::{LogState, Moved};
 use bytes::{Buf as _, Bytes};
 use dragon_contract::stored_cell;
 use dragon_core::UnixMs;
 use dragon_core::batch::RowMap;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -41,8 +42,8 @@ fn damaged<T>(what: impl Into<String>) -> Result<T, ReplayError> {
 }
 
 /// Reads every file after those whose rows the database has.
-pub(crate) fn replay(folder: &Path, moved: Moved) -> Result<Replayed, ReplayError> {
-    let Moved { file, next_sequence, latest_ms } = moved;
+pub(crate) fn replay(folder: &Path, state: LogState) -> Result<Replayed, ReplayError> {
+    let Moved { file, next_sequence, latest_ms } = state.moved;
     let numbers: Vec<u64> = numbers(folder)?.into_iter().filter(|number| *number > file).collect();
     let mut replayed = Replayed { rows: RowMap::default(), latest_ms, number: file, next_sequence };
     for (at, &number) in numbers.iter().enumerate() {
@@ -50,34 +51,36 @@ pub(crate) fn replay(folder: &Path, moved: Moved) -> Result<Replayed, ReplayErro
             return damaged(format!("log-{:010} is missing", replayed.number + 1));
         }
         let is_last = at + 1 == numbers.len();
-        replayed.read_file(folder, number, is_last)?;
+        replayed.read_file(folder, FileId { number, salt: state.salt }, is_last)?;
     }
     Ok(replayed)
 }
 
 impl Replayed {
-    fn read_file(&mut self, folder: &Path, number: u64, is_last: bool) -> Result<(), ReplayError> {
-        let bytes = Bytes::from(std::fs::read(file_of(folder, number))?);
-        let name = format!("log-{number:010}");
+    fn read_file(&mut self, folder: &Path, id: FileId, is_last: bool) -> Result<(), ReplayError> {
+        let path = file_of(folder, id.number);
+        // What was written but not synced may still be in memory only, and is built upon from here on.
+        File::open(&path)?.sync_all()?;
+        let bytes = Bytes::from(std::fs::read(&path)?);
+        let name = format!("log-{:010}", id.number);
         let mut at = FIRST_RECORD_AT as usize;
-        match first_sequence(&bytes, number) {
+        match first_sequence(&bytes, id) {
             Some(sequence) if sequence == self.next_sequence => {}
             Some(_) => return damaged(format!("{name} does not begin where the file before it ends")),
             // The file is taken into use once its header is durable: before, nothing is in it.
-            None if is_last && later_record(&bytes, number, at, self.next_sequence).is_none() => {
+            None if is_last && later_record(&bytes, id, at, self.next_sequence).is_none() => {
                 return Ok(());
             }
             None => return damaged(format!("the header of {name} is broken")),
         }
-        self.number = number;
-        while let Some((content, end)) = record(&bytes, number, at, |sequence| sequence == self.next_sequence)
-        {
+        self.number = id.number;
+        while let Some((content, end)) = record(&bytes, id, at, |sequence| sequence == self.next_sequence) {
             self.take_in(content)
                 .map_err(|what| ReplayError::Damaged(format!("byte {at} of {name}: {what}")))?;
             self.next_sequence += 1;
             at = end;
         }
-        match later_record(&bytes, number, at, self.next_sequence) {
+        match later_record(&bytes, id, at, self.next_sequence) {
             Some(later) => {
                 damaged(format!("byte {at} of {name} is broken, and byte {later} is a later record"))
             }
@@ -106,14 +109,14 @@ impl Replayed {
 }
 
 /// The sequence of a file's first record, if its header is whole.
-fn first_sequence(bytes: &Bytes, number: u64) -> Option<u64> {
+fn first_sequence(bytes: &Bytes, id: FileId) -> Option<u64> {
     let found = bytes.get(..HEADER_BYTES)?;
     let sequence = u64::from_be_bytes(found[16..24].try_into().ok()?);
-    (found == header(number, sequence)).then_some(sequence)
+    (found == header(id, sequence)).then_some(sequence)
 }
 
 /// The whole record at a place, if there is one with a wanted sequence: its content, and where it ends.
-fn record(bytes: &Bytes, number: u64, at: usize, wanted: impl Fn(u64) -> bool) -> Option<(Bytes, usize)> {
+fn record(bytes: &Bytes, id: FileId, at: usize, wanted: impl Fn(u64) -> bool) -> Option<(Bytes, usize)> {
     let mut head = bytes.get(at..at + RECORD_HEAD_BYTES)?;
     let (length, crc, sequence) = (head.get_u32(), head.get_u32(), head.get_u64());
     if !wanted(sequence) {
@@ -122,14 +125,14 @@ fn record(bytes: &Bytes, number: u64, at: usize, wanted: impl Fn(u64) -> bool) -
     let begin = at + RECORD_HEAD_BYTES;
     let end = begin.checked_add(length as usize).filter(|end| *end <= bytes.len())?;
     let content = bytes.slice(begin..end);
-    let is_whole = checksum(number, length, sequence, &content) == crc;
+    let is_whole = checksum(id, length, sequence, &content) == crc;
     is_whole.then(|| (content, end.next_multiple_of(ALIGNMENT)))
 }
 
 /// Where a whole record of this file lies behind `at`, whose sequence is not before `next_sequence`.
-fn later_record(bytes: &Bytes, number: u64, at: usize, next_sequence: u64) -> Option<usize> {
+fn later_record(bytes: &Bytes, id: FileId, at: usize, next_sequence: u64) -> Option<usize> {
     // A file holds fewer records than it has bytes.
     let sequences = next_sequence..=next_sequence.saturating_add(bytes.len() as u64);
     let mut places = (at..bytes.len()).step_by(ALIGNMENT);
-    places.find(|place| record(bytes, number, *place, |sequence| sequences.contains(&sequence)).is_some())
+    places.find(|place| record(bytes, id, *place, |sequence| sequences.contains(&sequence)).is_some())
 }

@@ -1,6 +1,8 @@
 //! Writing the log.
 
-use super::{ALIGNMENT, FIRST_RECORD_AT, HEADER_BYTES, RECORD_HEAD_BYTES, checksum, file_of, header, spare};
+use super::{
+    ALIGNMENT, FIRST_RECORD_AT, FileId, HEADER_BYTES, RECORD_HEAD_BYTES, checksum, file_of, header, spare,
+};
 use crate::directory::sync_folder;
 use crate::write_engine::{Change, WriteEngine, WriteError};
 use std::fs::{File, OpenOptions};
@@ -18,7 +20,7 @@ const ZEROS: &[u8] = &[0; GROWTH_BYTES];
 pub(crate) struct Log {
     folder: PathBuf,
     file: File,
-    number: u64,
+    id: FileId,
     /// The sequence of the next record, and where it goes.
     sequence: u64,
     at: u64,
@@ -29,21 +31,21 @@ pub(crate) struct Log {
 
 impl Log {
     /// Begins a file.
-    pub(crate) fn begin(folder: &Path, number: u64, first_sequence: u64) -> io::Result<Self> {
-        let path = file_of(folder, number);
+    pub(crate) fn begin(folder: &Path, id: FileId, first_sequence: u64) -> io::Result<Self> {
+        let path = file_of(folder, id.number);
         match std::fs::rename(spare(folder), &path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
         let mut head = [0; FIRST_RECORD_AT as usize];
-        head[..HEADER_BYTES].copy_from_slice(&header(number, first_sequence));
+        head[..HEADER_BYTES].copy_from_slice(&header(id, first_sequence));
         file.write_all_at(&head, 0)?;
         file.sync_all()?;
         sync_folder(folder)?;
         let allocated = file.metadata()?.len();
         let (folder, record) = (folder.to_owned(), Vec::new());
-        Ok(Self { folder, file, number, sequence: first_sequence, at: FIRST_RECORD_AT, allocated, record })
+        Ok(Self { folder, file, id, sequence: first_sequence, at: FIRST_RECORD_AT, allocated, record })
     }
 
     /// Lays a change out as the next record.
@@ -68,7 +70,7 @@ impl Log {
             record.extend_from_slice(row);
         }
         let length = u32::try_from(record.len() - RECORD_HEAD_BYTES).map_err(too_long)?;
-        let crc = checksum(self.number, length, self.sequence, &record[RECORD_HEAD_BYTES..]);
+        let crc = checksum(self.id, length, self.sequence, &record[RECORD_HEAD_BYTES..]);
         record[..4].copy_from_slice(&length.to_be_bytes());
         record[4..8].copy_from_slice(&crc.to_be_bytes());
         record[8..16].copy_from_slice(&self.sequence.to_be_bytes());
@@ -105,9 +107,9 @@ impl WriteEngine for Log {
     }
 
     fn begin_file(&mut self) -> io::Result<u64> {
-        let done = self.number;
-        let record = std::mem::take(&mut self.record);
-        *self = Self { record, ..Self::begin(&self.folder, done + 1, self.sequence)? };
+        let done = self.id.number;
+        let next = FileId { number: done + 1, ..self.id };
+        *self = Self::begin(&self.folder, next, self.sequence)?;
         Ok(done)
     }
 }

@@ -2,6 +2,8 @@
 
 use super::{commit, count, open};
 use crate::OpenError;
+use crate::database::keep_log;
+use crate::log::{FileId, Log};
 use dragon_contract::Backend as _;
 use std::collections::BTreeMap;
 use std::fs;
@@ -121,8 +123,12 @@ async fn a_log_that_is_cut_short_or_lacks_a_file_is_reported() {
     crashed(folder.path(), 20).await;
     let whole = fs::read(log_of(folder.path())).unwrap();
     // A second file that goes on where the first one ended, as after many more writes.
-    let next = crate::log::Log::begin(folder.path(), 2, 21).unwrap();
-    drop(next);
+    let database = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+    let salt: i64 = database.query_row("SELECT salt FROM moved", [], |row| row.get(0)).unwrap();
+    keep_log(&database).unwrap();
+    drop(database);
+    let id = FileId { number: 2, salt: salt.cast_unsigned() };
+    drop(Log::begin(folder.path(), id, 21).unwrap());
     assert_eq!(records(&log_of(folder.path())).len(), 21);
     let first = log_of(folder.path());
     flip(&first, records(&first)[19] + 20);

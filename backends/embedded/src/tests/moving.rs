@@ -1,7 +1,8 @@
 //! The log is moved while commits go on, so that neither it nor what it takes in memory grows with the life
 //! of the server.
 
-use super::{account, open};
+use super::{account, commit, count, open};
+use crate::database::keep_log;
 use crate::{EmbeddedMetrics, EmbeddedStore, LogBounds};
 use bytes::Bytes;
 use dragon_contract::Backend as _;
@@ -14,6 +15,7 @@ use dragon_core::page::Query;
 use dragon_core::request::{Draft, Request, SetDraft};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A thousand keys, spread so that each lies on a page of its own.
 fn scattered(round: u64) -> Arc<[Entry]> {
@@ -49,6 +51,39 @@ async fn the_log_stays_small_under_an_unbroken_stream_of_commits() {
     assert!(crate::log::numbers(folder.path()).unwrap()[0] > 4, "hardly anything was moved");
     // SQLite's log holds a page for each row of a transaction, at worst, and more while a reader is at it.
     assert!(largest_bytes < 150 << 20, "the logs had {largest_bytes} bytes");
+}
+
+/// Something else has locked the database: nothing can be moved. What was answered stays, in the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_moved_is_kept_and_moved_later() {
+    for is_unlocked_while_closing in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let bounds = LogBounds::of_files(64 << 10);
+        let store = EmbeddedStore::open(folder.path(), bounds, EmbeddedMetrics::default()).unwrap();
+        let other = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+        keep_log(&other).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        // More than one file of the log, less than what makes commits wait.
+        for number in 0..25 {
+            commit(&store, number, 3_000).await.unwrap();
+        }
+        let closed = tokio::spawn({
+            let store = store.clone();
+            async move { store.close().await }
+        });
+        if is_unlocked_while_closing {
+            tokio::time::sleep(Duration::from_millis(1_300)).await;
+            other.execute_batch("COMMIT").unwrap();
+        }
+        closed.await.unwrap();
+        drop((store, other));
+        let store = open(folder.path()).unwrap();
+        assert_eq!(count(&store).await, 25);
+        commit(&store, 25, 10).await.unwrap();
+        store.close().await;
+        drop(store);
+        assert_eq!(count(&open(folder.path()).unwrap()).await, 26);
+    }
 }
 
 /// What is in layers and database, and has moved from one to the other, is one to who reads.
