@@ -19,6 +19,7 @@ mod leases;
 mod list;
 mod locks;
 mod passing;
+mod paths;
 mod requests;
 mod service;
 mod support;
