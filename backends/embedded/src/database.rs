@@ -21,6 +21,9 @@ pub(crate) const FORMAT_WITHOUT_LOG: i64 = 1;
 pub(crate) const APPLICATION_ID: i64 = 0x4344_7261;
 const CRC_BYTES: usize = 4;
 
+/// Pages of SQLite's log (16 MiB) after which they are written to the file, which takes two syncs: the log's
+/// own syncs wait for these.
+const CHECKPOINT_PAGES: u32 = 4_000;
 /// How long a write waits where something else, none of ours, has locked the file.
 const BUSY_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -102,6 +105,7 @@ pub(crate) fn open_writer(path: &Path) -> rusqlite::Result<Writer> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.busy_timeout(BUSY_TIME_MAX)?;
     keep_log(&connection)?;
     connection.pragma_update(None, "trusted_schema", false)?;
@@ -150,8 +154,11 @@ impl Writer {
         &self.0
     }
 
-    /// Writes rows durably, in one transaction; with the last ones of a file of the log, that it is moved.
+    /// Writes rows in one transaction; with the last ones of a file of the log, that it is moved. Only that
+    /// is synced, and with it all before: until then the log holds the rows.
     pub(crate) fn write(&mut self, rows: &[RowChange<'_>], moved: Option<Moved>) -> Result<()> {
+        let synchronous = if moved.is_some() { "FULL" } else { "NORMAL" };
+        self.0.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
         let immediate = rusqlite::TransactionBehavior::Immediate;
         let transaction = self.0.transaction_with_behavior(immediate).map_err(failed)?;
         Self::put_all(&transaction, rows)?;
