@@ -13,9 +13,6 @@ use parking_lot::Mutex;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Rows of the layers that a list looks at first; most lists need no more.
-const STRETCH_ROWS: usize = 4_000;
-
 /// The durable rows. Clones share them. Lock order: a reader's lock before the one here, which is a leaf.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Durable(pub(crate) Arc<Mutex<Layers>>);
@@ -78,7 +75,8 @@ impl Durable {
     pub(crate) fn page(&self, reader: &mut Reader, query: &Query, now_ms: UnixMs) -> Result<Page> {
         let (from, stem, meta) = (query.from(), query.stem(), query.meta());
         self.order_names();
-        let mut rows_max = STRETCH_ROWS;
+        // Enough, unless most of them were deleted or have expired.
+        let mut rows_max = 2 * query.entries_max + 1;
         loop {
             let look = |layers: &Layers| (layers.row(&meta), layers.stretch(&from, &stem, rows_max));
             let page = self.at_one_moment(reader, look, |reader, (meta_row, stretch)| {
@@ -90,7 +88,7 @@ impl Durable {
             if let Some(page) = page {
                 return Ok(page);
             }
-            // Most of them were deleted or had expired: a longer look, at a new moment.
+            // A longer look, at a new moment.
             rows_max = rows_max.saturating_mul(8);
         }
     }
