@@ -7,5 +7,5 @@ cd "$(dirname "$0")"
 cargo test --workspace --locked "$@"
 if [ $# = 0 ]; then
     # The contract over HTTP once more, with every request on Poem's path.
-    DRAGON_FAST_PATH=false cargo test --package cloud-dragon --locked --test blackbox
+    DRAGON_TEST_FAST_PATH=false cargo test --package cloud-dragon --locked --test blackbox
 fi

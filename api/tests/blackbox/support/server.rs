@@ -3,7 +3,7 @@
 use super::PATIENCE;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, Weak};
@@ -133,12 +133,23 @@ pub fn shared_server() -> Arc<Server> {
     })
 }
 
-/// The program with nothing set by the surroundings.
+/// Settings under which the whole suite can be run: `DRAGON_TEST_FAST_PATH=false` sets `DRAGON_FAST_PATH`.
+const VARIED: [&str; 2] = ["FAST_PATH", "LOG_FILE_BYTES"];
+
+/// The program with nothing else set by the surroundings.
 fn program() -> Command {
-    let given = std::env::var_os("DRAGON_TEST_PROGRAM");
-    let mut command = Command::new(given.unwrap_or_else(|| env!("CARGO_BIN_EXE_cloud-dragon").into()));
+    let mut command = match std::env::var_os("DRAGON_TEST_PROGRAM") {
+        // From the root of the repository.
+        Some(given) => Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(given)),
+        None => Command::new(env!("CARGO_BIN_EXE_cloud-dragon")),
+    };
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DRAGON_")) {
         command.env_remove(name);
+    }
+    for name in VARIED {
+        if let Some(value) = std::env::var_os(format!("DRAGON_TEST_{name}")) {
+            command.env(format!("DRAGON_{name}"), value);
+        }
     }
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     command
