@@ -7,6 +7,7 @@ use dragon_core::limits::{
     VALUE_BYTES_MAX, VALUE_DEPTH_MAX,
 };
 use dragon_embedded::LogBounds;
+use dragon_postgres::Address;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -43,8 +44,14 @@ pub struct Settings {
     #[arg(long, env = "DRAGON_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
 
-    /// Where the data is: `embedded:PATH` (a local folder, durable) or `memory:` (lost at exit)
-    #[arg(long, env = "DRAGON_STORE", default_value = "embedded:cloud-dragon-data", value_name = "STORE")]
+    /// Where the data is: `embedded:PATH` (a local folder, durable), `postgres://USER@HOST/DATABASE?schema=NAME` (shared by any number of servers), or `memory:` (lost at exit)
+    #[arg(
+        long,
+        env = "DRAGON_STORE",
+        default_value = "embedded:cloud-dragon-data",
+        hide_env_values = true,
+        value_name = "STORE"
+    )]
     pub store: Store,
 
     /// How long a file of the embedded store's log grows before its rows are moved to the database: more takes more memory, and a restart after a crash more time
@@ -141,6 +148,8 @@ impl LimitSettings {
 pub enum Store {
     /// A local folder.
     Embedded(PathBuf),
+    /// A schema of a Postgres database.
+    Postgres(Box<Address>),
     /// Memory.
     Memory,
 }
@@ -153,7 +162,11 @@ impl FromStr for Store {
             Some(("embedded", "")) => Err("embedded: needs a folder, as in embedded:./data".into()),
             Some(("embedded", folder)) => Ok(Self::Embedded(folder.into())),
             Some(("memory", "")) => Ok(Self::Memory),
-            _ => Err("a store is embedded:PATH or memory:".into()),
+            Some(("postgres" | "postgresql", _)) => text
+                .parse()
+                .map(|address| Self::Postgres(Box::new(address)))
+                .map_err(|error| error.to_string()),
+            _ => Err("a store is embedded:PATH, postgres://… or memory:".into()),
         }
     }
 }

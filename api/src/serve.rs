@@ -11,6 +11,7 @@ use crate::service::Service;
 use dragon_contract::Backend;
 use dragon_embedded::{EmbeddedStore, LogBounds, OpenError};
 use dragon_memory::MemoryStore;
+use dragon_postgres::{ConnectError, PostgresStore};
 use dragon_waiters::Frontend;
 use std::io;
 use std::net::SocketAddr;
@@ -36,6 +37,9 @@ pub enum ServeError {
     /// The store can't be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The database can't be used.
+    #[error(transparent)]
+    Postgres(#[from] ConnectError),
     /// The address can't be served on.
     #[error("can't listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -66,6 +70,7 @@ async fn serve(settings: &Settings) -> Result<(), ServeError> {
             let bounds = LogBounds::of_files(settings.log_file_bytes);
             Arc::new(EmbeddedStore::open(folder, bounds, metrics.embedded.clone())?)
         }
+        Store::Postgres(address) => Arc::new(PostgresStore::connect(address).await?),
         Store::Memory => {
             tracing::warn!("the store is memory: nothing outlives this process");
             Arc::new(MemoryStore::default())

@@ -5,7 +5,7 @@
 use crate::failure::Failure;
 use crate::notifier::Notifier;
 use crate::rows::{self, Known, StoreClock};
-use crate::session::Address;
+use crate::session::Sessions;
 use crate::watches::Watches;
 use dragon_contract::{BackendError, BatchOutcome, Result};
 use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
@@ -35,7 +35,7 @@ pub(crate) struct Job {
 }
 
 pub(crate) struct Committer {
-    address: Address,
+    address: Sessions,
     clock: StoreClock,
     watches: Arc<Watches>,
     notifier: Notifier,
@@ -62,7 +62,7 @@ enum Settled {
 impl Committer {
     /// Connects, and takes a row for this frontend.
     pub(crate) async fn start(
-        address: Address,
+        address: Sessions,
         clock: StoreClock,
         watches: Arc<Watches>,
         notifier: Notifier,
@@ -224,7 +224,7 @@ impl Committer {
 
 /// Connects, and makes this frontend's row unless it is there. It must be there before the transaction
 /// that numbers it, or the transaction would hold no lock that others see.
-async fn connect(address: &Address, frontend: &str) -> sqlx::Result<PgConnection> {
+async fn connect(address: &Sessions, frontend: &str) -> sqlx::Result<PgConnection> {
     const ENROL: &str = "INSERT INTO frontend (id, sequence) VALUES ($1::uuid, 0) ON CONFLICT DO NOTHING";
     let mut connection = address.connect().await?;
     let enrolling = sqlx::query(ENROL).bind(frontend).execute(&mut connection);

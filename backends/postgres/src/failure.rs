@@ -3,17 +3,31 @@
 use dragon_contract::BackendError;
 use sqlx::Error;
 
+/// What is wrong with an address. It never shows the address itself, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// It is no URL.
+    #[error("it can't be read as postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME: {0}")]
+    Url(#[from] url::ParseError),
+    /// It is a URL of something else.
+    #[error("it does not begin with postgres://")]
+    Scheme,
+    /// A parameter that nobody knows.
+    #[error("there is no parameter {0:?}")]
+    Parameter(String),
+    /// A parameter with a value that it can't have.
+    #[error("{0}")]
+    Options(#[source] Error),
+    /// The schema's name can't be used.
+    #[error(
+        "the schema's name {0:?} must be 1 to 40 of the characters a-z 0-9 _, and not begin with a digit or pg_"
+    )]
+    Schema(String),
+}
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The schema's name can't be used.
-    #[error(
-        "the schema's name {0:?} must be 1 to 40 of the characters a-z 0-9 _, and not begin with a digit"
-    )]
-    Schema(String),
-    /// The address can't be read.
-    #[error("the database's address can't be read: {0}")]
-    Address(#[source] Error),
     /// The database can't be reached, or did not let the store make its tables.
     #[error("the database can't be used: {0}")]
     Database(#[from] Error),

@@ -4,11 +4,11 @@
 //!
 //! It keeps every promise of the trait, and is plain rather than fast: one lane, one commit in flight,
 //! five or six round trips a batch, and frontends that meet in one account retry against each other.
-//! It does not speak TLS. The program offers no setting that opens it yet.
 //!
 //! One schema holds one store; [`PostgresStore::connect`] makes it. The role needs no more than to own
 //! the schema. A pooler in front of the database must keep sessions apart (session mode).
 
+mod address;
 mod committer;
 mod failure;
 mod listener;
@@ -19,5 +19,6 @@ mod session;
 mod store;
 mod watches;
 
-pub use failure::ConnectError;
+pub use address::Address;
+pub use failure::{AddressError, ConnectError};
 pub use store::PostgresStore;

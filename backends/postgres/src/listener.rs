@@ -4,7 +4,7 @@
 
 use crate::notifier::{EVERYTHING, hashes};
 use crate::rows::read_stamps;
-use crate::session::Address;
+use crate::session::Sessions;
 use crate::watches::Watches;
 use dragon_core::cell::Cell;
 use sqlx::PgPool;
@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const STAMPS_MAX: usize = 1_000;
 
 /// Begins to listen.
-pub(crate) async fn listen(address: &Address) -> sqlx::Result<PgListener> {
+pub(crate) async fn listen(address: &Sessions) -> sqlx::Result<PgListener> {
     let mut listener = PgListener::connect_with(&address.listener_pool()).await?;
     listener.ignore_pool_close_event(true);
     listener.listen(&address.channel()).await?;
@@ -30,7 +30,7 @@ pub(crate) async fn listen(address: &Address) -> sqlx::Result<PgListener> {
 }
 
 /// Wakes whoever waits for what is heard, for ever.
-pub(crate) async fn hear(mut listener: PgListener, address: Address, watches: Arc<Watches>) {
+pub(crate) async fn hear(mut listener: PgListener, address: Sessions, watches: Arc<Watches>) {
     loop {
         match listener.try_recv().await {
             Ok(Some(heard)) if heard.payload() == EVERYTHING => watches.wakeups.wake_all(),
@@ -46,7 +46,7 @@ pub(crate) async fn hear(mut listener: PgListener, address: Address, watches: Ar
     }
 }
 
-async fn listen_again(address: &Address) -> PgListener {
+async fn listen_again(address: &Sessions) -> PgListener {
     loop {
         sleep(PAUSE).await;
         match listen(address).await {

@@ -1,37 +1,28 @@
 //! The schema, and how a connection is set up before it is used. Statements that touch cells live in
 //! `rows`.
 
-use crate::failure::ConnectError;
+use crate::address::Address;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
-use std::str::FromStr as _;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest wait for a connection.
 pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
-/// Longest name of a schema: a channel's name of 63 bytes has room for it.
-const SCHEMA_BYTES_MAX: usize = 40;
 /// Connections for everything but the commits and the listening.
 const POOL_CONNECTIONS_MAX: u32 = 8;
 
 /// How to reach one store's schema.
 #[derive(Clone, Debug)]
-pub(crate) struct Address {
+pub(crate) struct Sessions {
     options: PgConnectOptions,
     /// A checked name: it can stand in SQL as it is, quoted.
     schema: Arc<str>,
 }
 
-impl Address {
-    pub(crate) fn new(url: &str, schema: &str) -> Result<Self, ConnectError> {
-        let spelled = schema.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-        let begun = schema.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
-        if !spelled || !begun || schema.len() > SCHEMA_BYTES_MAX {
-            return Err(ConnectError::Schema(schema.into()));
-        }
-        let options = PgConnectOptions::from_str(url).map_err(ConnectError::Address)?;
-        Ok(Self { options: options.disable_statement_logging(), schema: schema.into() })
+impl Sessions {
+    pub(crate) fn new(address: &Address) -> Self {
+        Self { options: address.options().clone(), schema: address.schema().into() }
     }
 
     /// The channel on which the frontends of this store tell each other what changed.
@@ -118,20 +109,5 @@ impl Address {
         );
         sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut connection).await?;
         connection.close().await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_schemas_are_checked() {
-        for good in ["dragon", "_d1", &"x".repeat(40)] {
-            assert!(Address::new("postgres://localhost/db", good).is_ok(), "{good}");
-        }
-        for bad in ["", "1a", "A", "a\"b", "a-b", &"x".repeat(41)] {
-            assert!(Address::new("postgres://localhost/db", bad).is_err(), "{bad}");
-        }
     }
 }

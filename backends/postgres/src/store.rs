@@ -1,13 +1,14 @@
 //! The [`Backend`]: hands batches to the committer in the order of the calls, reads beside it, and
 //! keeps the tasks of one store.
 
+use crate::address::Address;
 use crate::committer::{Committer, Job};
 use crate::failure::{ConnectError, Failure};
 use crate::listener;
 use crate::notifier::Notifier;
 use crate::reading;
 use crate::rows::{self, StoreClock};
-use crate::session::Address;
+use crate::session::Sessions;
 use crate::watches::Watches;
 use dragon_contract::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result};
 use dragon_core::batch::{Entry, RowMap};
@@ -55,8 +56,8 @@ impl PostgresStore {
     ///
     /// # Errors
     /// [`ConnectError`], in words for the operator.
-    pub async fn connect(url: &str, schema: &str) -> std::result::Result<Self, ConnectError> {
-        let address = Address::new(url, schema)?;
+    pub async fn connect(address: &Address) -> std::result::Result<Self, ConnectError> {
+        let address = Sessions::new(address);
         address.create().await?;
         let (clock, watches) = (StoreClock::default(), Arc::new(Watches::default()));
         let (notifier, changes) = Notifier::new();

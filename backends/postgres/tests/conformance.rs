@@ -8,8 +8,8 @@ use dragon_postgres::PostgresStore;
 use std::sync::Arc;
 
 async fn open() -> (Arc<dyn Backend>, ()) {
-    let url = support::shared_url();
-    let store = PostgresStore::connect(&url, &support::fresh_schema()).await.expect("the store opens");
+    let address = support::shared_address(&support::fresh_schema());
+    let store = PostgresStore::connect(&address).await.expect("the store opens");
     (Arc::new(store), ())
 }
 

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 const SCHEMA: &str = "dragon";
 
 async fn open(server: &Server) -> PostgresStore {
-    PostgresStore::connect(&server.url(), SCHEMA).await.expect("the store opens")
+    PostgresStore::connect(&support::address_of(&server.url(), SCHEMA)).await.expect("the store opens")
 }
 
 /// Ends all connections but its own; whether that worked does not matter.

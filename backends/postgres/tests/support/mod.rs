@@ -164,3 +164,14 @@ fn run(command: &mut Command) {
     let said = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(status.success(), "{command:?} failed: {said:?}");
 }
+
+/// The address of a schema on the server that the tests share.
+pub fn shared_address(schema: &str) -> dragon_postgres::Address {
+    address_of(&shared_url(), schema)
+}
+
+/// The address of a schema.
+pub fn address_of(url: &str, schema: &str) -> dragon_postgres::Address {
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}schema={schema}").parse().expect("an address")
+}
