@@ -7,10 +7,11 @@ use dragon_core::limits::{
     VALUE_BYTES_MAX, VALUE_DEPTH_MAX,
 };
 use dragon_embedded::LogBounds;
-use dragon_postgres::Address;
+use dragon_postgres::{Address, StoreOptions};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 /// Locks, watches, versioned values and counters in one atomic, durable HTTP request.
@@ -78,6 +79,10 @@ pub struct Settings {
     #[arg(long, env = "DRAGON_LOG", default_value = "info", value_parser = log_filter, value_name = "FILTER")]
     pub log: String,
 
+    /// The settings of the Postgres store.
+    #[command(flatten, next_help_heading = "Postgres (with --store postgres://…)")]
+    pub postgres: PostgresSettings,
+
     /// The limits of requests.
     #[command(flatten, next_help_heading = "Limits (each can be lowered)")]
     pub limits: LimitSettings,
@@ -86,6 +91,38 @@ pub struct Settings {
 /// A filter is kept as text, since what it is read into can't be copied.
 fn log_filter(text: &str) -> Result<String, String> {
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// The settings of the Postgres store.
+#[derive(Clone, Debug, Args)]
+pub struct PostgresSettings {
+    /// File that holds the password, instead of the address or PGPASSWORD; a line end after it is left out
+    #[arg(long, env = "DRAGON_POSTGRES_PASSWORD_FILE", value_name = "FILE")]
+    pub postgres_password_file: Option<PathBuf>,
+    /// Connections for reading and the like, besides 8 for commits and 2 for waking and housekeeping
+    #[arg(long, env = "DRAGON_POSTGRES_CONNECTIONS", default_value_t = StoreOptions::CONNECTIONS_DEFAULT, value_parser = clap::value_parser!(u32).range(2..=1_000), value_name = "COUNT")]
+    pub postgres_connections: u32,
+    /// How long the database may work on one statement
+    #[arg(long, env = "DRAGON_POSTGRES_STATEMENT_TIMEOUT", default_value_t = StoreOptions::STATEMENT_TIMEOUT_S_DEFAULT, value_parser = clap::value_parser!(u64).range(1..=300), value_name = "SECONDS")]
+    pub postgres_statement_timeout: u64,
+}
+
+impl PostgresSettings {
+    /// What the store at this address is opened with.
+    ///
+    /// # Errors
+    /// When the file with the password can't be read.
+    pub fn options(&self, address: &Address) -> std::io::Result<StoreOptions> {
+        let address = match &self.postgres_password_file {
+            Some(file) => address.clone().with_password(std::fs::read_to_string(file)?.trim_end_matches(['\r', '\n'])),
+            None => address.clone(),
+        };
+        Ok(StoreOptions {
+            address,
+            connections: self.postgres_connections,
+            statement_timeout: Duration::from_secs(self.postgres_statement_timeout),
+        })
+    }
 }
 
 /// The form of the log.

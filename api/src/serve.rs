@@ -39,7 +39,10 @@ pub enum ServeError {
     Store(#[from] OpenError),
     /// The database can't be used.
     #[error(transparent)]
-    Postgres(#[from] ConnectError),
+    Postgres(#[from] Arc<ConnectError>),
+    /// The password can't be read.
+    #[error("can't read the password in {0}: {1}")]
+    Password(String, io::Error),
     /// The address can't be served on.
     #[error("can't listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),

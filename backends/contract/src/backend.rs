@@ -4,6 +4,7 @@ use bytes::Bytes;
 use dragon_core::UnixMs;
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
+use dragon_core::hash::fnv1a;
 use dragon_core::layout::Corrupt;
 use dragon_core::limits::{ANSWER_BYTES_MAX, OPERATIONS_MAX};
 use dragon_core::page::{Page, Query};
@@ -165,6 +166,14 @@ pub trait Backend: Send + Sync + 'static {
         1
     }
 
+    /// Whether other frontends commit to the same store at present; it may change at any time. Where they
+    /// do, a lock does not go from waiter to waiter of one frontend for long. Asked at every grant and
+    /// release of a lock, so it answers from memory. Too late an answer costs fairness, or a few
+    /// milliseconds, and nothing else.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Finishes what is under way and gives the store up, so that the next open is quick.
     async fn close(&self) {}
 }
@@ -179,15 +188,50 @@ pub fn stored_cell(name: impl Into<Bytes>) -> Result<Cell> {
     Cell::from_bytes(name.clone()).ok_or_else(unnamed)
 }
 
-/// Rows that were loaded up front, to decide on. A cell that was not loaded reads as absent, so
-/// the caller loads every cell of the requests' footprints.
+/// The number of an account's lane, the same on every frontend.
+#[must_use]
+pub fn lane_of(account: &str, lanes: usize) -> usize {
+    (fnv1a(account.as_bytes()) % lanes as u64) as usize
+}
+
+/// Rows that were loaded up front, to decide on.
 #[derive(Debug, Default)]
 pub struct RowsRead(pub dragon_core::batch::RowMap);
 
-impl dragon_core::verdict::Rows for RowsRead {
-    type Error = BackendError;
+/// Why rows that were loaded up front can't be decided on.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RowsReadError {
+    /// This cell is needed too.
+    #[error("{0:?} was not loaded")]
+    Missing(Cell),
+    /// One of them is damaged.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+}
 
-    fn row(&mut self, cell: &Cell) -> Result<Option<Bytes>> {
-        Ok(self.0.get(cell).cloned().flatten())
+impl From<RowsReadError> for BackendError {
+    fn from(error: RowsReadError) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+impl dragon_core::verdict::Rows for RowsRead {
+    type Error = RowsReadError;
+
+    fn row(&mut self, cell: &Cell) -> std::result::Result<Option<Bytes>, RowsReadError> {
+        self.0.get(cell).cloned().ok_or_else(|| RowsReadError::Missing(cell.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_keeps_its_lane() {
+        // Published values of FNV-1a: "a" and "foobar".
+        for (name, hash) in [("a", 0xaf63_dc4c_8601_ec8c_u64), ("foobar", 0x8594_4171_f739_67e8)] {
+            assert_eq!(lane_of(name, 1 << 32), (hash & 0xffff_ffff) as usize);
+        }
     }
 }

@@ -8,6 +8,6 @@ mod wakeups;
 
 pub use backend::{
     AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, LOAD_BYTES_MAX, Loaded, Result,
-    RowsRead, stored_cell,
+    RowsRead, RowsReadError, lane_of, stored_cell,
 };
 pub use wakeups::Wakeups;

@@ -353,6 +353,10 @@ impl Request {
     /// Every cell that it may read or write, its footprint, some perhaps twice. A duplicate's
     /// answer may be kept beside another id, which only the stored row names.
     pub fn footprint(&self) -> impl Iterator<Item = &Cell> {
+        self.before_sets().chain(self.sets.iter().map(|set| &set.cell)).chain(self.after_sets())
+    }
+
+    fn before_sets(&self) -> impl Iterator<Item = &Cell> {
         let ids = self.idempotency.iter().flat_map(|idempotency| &idempotency.cells);
         let (held, wanted) = match &self.lock {
             LockStep::None => (None, None),
@@ -360,13 +364,18 @@ impl Request {
             LockStep::Acquire(wanted) => (None, Some(&wanted.cell)),
             LockStep::Pass(held, wanted) => (Some(&held.cell), Some(&wanted.cell)),
         };
-        std::iter::once(&self.meta)
-            .chain(ids)
-            .chain(held)
-            .chain(wanted)
-            .chain(self.sets.iter().map(|set| &set.cell))
-            .chain(&self.gets)
-            .chain(self.counters.iter().map(|counter| &counter.cell))
+        std::iter::once(&self.meta).chain(ids).chain(held).chain(wanted)
+    }
+
+    fn after_sets(&self) -> impl Iterator<Item = &Cell> {
+        self.gets.iter().chain(self.counters.iter().map(|counter| &counter.cell))
+    }
+
+    /// The cells that deciding it may read. A set or a delete without `IfVersion` overwrites whatever is
+    /// there; a duplicate's answer, again, may be kept elsewhere.
+    pub fn reads(&self) -> impl Iterator<Item = &Cell> {
+        let sets = self.sets.iter().filter(|set| set.if_version.is_some());
+        self.before_sets().chain(sets.map(|set| &set.cell)).chain(self.after_sets())
     }
 
     /// About how much memory and log the request takes, in bytes.

@@ -9,11 +9,10 @@ mod metrics;
 pub use delivery::{Delivery, Outcome};
 pub use metrics::LaneMetrics;
 
-use dragon_contract::{Backend, BackendError, Result, RowsRead};
+use dragon_contract::{Backend, BackendError, Result, RowsRead, lane_of};
 use dragon_core::batch::Entry;
-use dragon_core::cell::{Account, Cell};
+use dragon_core::cell::Cell;
 use dragon_core::decide::{Turn, decide};
-use dragon_core::hash::fnv1a;
 use dragon_core::request::Request;
 use dragon_core::verdict::{Rejection, Verdict};
 use lane::Lane;
@@ -101,7 +100,7 @@ impl Lanes {
     /// The store's.
     pub async fn read(&self, request: Arc<Request>) -> Reply {
         debug_assert!(request.is_read());
-        let cells: Vec<Cell> = request.footprint().cloned().collect();
+        let cells: Vec<Cell> = request.reads().cloned().collect();
         let loaded = self.backend.load(&cells).await?;
         if !loaded.is_whole(cells.len()) {
             let bytes_max = request.answer_bytes_max();
@@ -110,7 +109,7 @@ impl Lanes {
             return Ok(Delivery::new(outcome, request, std::sync::Weak::new()));
         }
         let mut rows = RowsRead(cells.into_iter().zip(loaded.rows).collect());
-        let decision = decide(&request, Turn::First, &mut rows, loaded.now_ms)?;
+        let decision = decide(&request, Turn::First, &mut rows, loaded.now_ms).map_err(BackendError::from)?;
         if decision.writes.is_empty() {
             let outcome = Outcome { now_ms: loaded.now_ms, verdict: decision.verdict };
             Ok(Delivery::new(outcome, request, std::sync::Weak::new()))
@@ -120,13 +119,8 @@ impl Lanes {
     }
 
     fn lane_of(&self, request: &Request) -> &Arc<Lane> {
-        &self.lanes.0[lane_of(request.account(), self.lanes.0.len())]
+        &self.lanes.0[lane_of(request.account().as_str(), self.lanes.0.len())]
     }
-}
-
-/// The lane of an account: the same on every frontend.
-fn lane_of(account: &Account, lanes: usize) -> usize {
-    (fnv1a(account.as_str().as_bytes()) % lanes as u64) as usize
 }
 
 /// Waits for the outcome of a submission.
@@ -136,17 +130,4 @@ fn lane_of(account: &Account, lanes: usize) -> usize {
 pub async fn received(receiver: oneshot::Receiver<Reply>) -> Reply {
     let stopped = |_| Err(BackendError::Unavailable("the server is stopping".into()));
     receiver.await.unwrap_or_else(stopped)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_account_keeps_its_lane() {
-        // Published values of FNV-1a: "a" and "foobar".
-        for (name, hash) in [("a", 0xaf63_dc4c_8601_ec8c_u64), ("foobar", 0x8594_4171_f739_67e8)] {
-            assert_eq!(lane_of(&Account::new(name).unwrap(), 1 << 32), (hash & 0xffff_ffff) as usize);
-        }
-    }
 }

@@ -1,14 +1,21 @@
-//! Batches, one after another, on a connection of their own: read, decide, write, COMMIT. A COMMIT
-//! whose answer did not come is settled by the sequence number that the same transaction wrote into
-//! the row of this frontend.
+//! One lane's batches, one after another, on a connection of their own: read under the lane's lock,
+//! decide, commit. Two round trips a batch.
+//!
+//! The lock is for fairness between frontends, not for safety: a batch is committed only if its accounts are
+//! still as they were read. So a frontend that stalls with the lock delays the others once, for as long
+//! as the lock is waited for; then they go on without it.
 
 use crate::failure::Failure;
+use crate::metrics::PostgresMetrics;
 use crate::notifier::Notifier;
-use crate::rows::{self, Known, StoreClock};
+use crate::rows::{self, Found, LaneLock, StoreClock, Wanted, Written};
 use crate::session::Sessions;
+use crate::settling::{BatchRow, Settled};
 use crate::watches::Watches;
-use dragon_contract::{BackendError, BatchOutcome, Result};
+use bytes::Bytes;
+use dragon_contract::{BackendError, BatchOutcome, Result, RowsRead, RowsReadError};
 use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
+use dragon_core::cell::Cell;
 use sqlx::{Connection as _, PgConnection};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -19,13 +26,18 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// How long a batch is tried before it is given up as not applied.
 const COMMIT_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a COMMIT may take before it is settled on another connection.
+/// How long a batch waits for a database that can't be reached: a restart passes unnoticed.
+const OUTAGE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long an answer to a commit may take before it is settled on another connection.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long it is tried to learn whether a COMMIT happened: longer than a session that stalls in a
-/// transaction is let live, and than a restart of the database takes.
-const SETTLE_TIME_MAX: Duration = Duration::from_secs(20);
 /// Pauses between tries grow from the first to the last of these.
 const PAUSE_MS: std::ops::Range<u64> = 2..200;
+/// How long the lane's lock is not waited for, once that was in vain.
+const LOCK_DOUBTED_FOR: Duration = Duration::from_secs(5);
+/// Bytes of rows that are read at once.
+const READ_BYTES_MAX: usize = 64 << 20;
+/// Rows that are read at once.
+const READ_ROWS_MAX: usize = 10_000;
 
 /// A batch on its way, in the order of the calls.
 #[derive(Debug)]
@@ -34,43 +46,40 @@ pub(crate) struct Job {
     pub(crate) done: oneshot::Sender<Result<BatchOutcome>>,
 }
 
+/// What all lanes of a frontend share.
+#[derive(Clone, Debug)]
+pub(crate) struct Frontend {
+    pub(crate) sessions: Sessions,
+    pub(crate) clock: StoreClock,
+    pub(crate) watches: Arc<Watches>,
+    pub(crate) notifier: Notifier,
+    pub(crate) metrics: PostgresMetrics,
+    /// Its name, new with each start.
+    pub(crate) id: Arc<str>,
+}
+
 pub(crate) struct Committer {
-    address: Sessions,
-    clock: StoreClock,
-    watches: Arc<Watches>,
-    notifier: Notifier,
-    /// The name of this frontend's row, new with each start.
-    frontend: String,
-    /// The number of the last attempt.
-    sequence: i64,
+    frontend: Frontend,
+    lane: i16,
+    row: BatchRow,
     connection: Option<PgConnection>,
+    lock_doubted_until: Option<Instant>,
 }
 
 /// What a batch has come to, not yet committed.
 struct Prepared {
     outcome: BatchOutcome,
     writes: RowMap,
-}
-
-/// How an attempt that left the outcome open ended.
-enum Settled {
-    Committed,
-    /// It did not happen and never will.
-    Undone,
+    /// The accounts' rows as they were read, by which it is known that nothing has changed.
+    accounts: Vec<(Cell, Option<Bytes>)>,
+    is_locked: bool,
 }
 
 impl Committer {
-    /// Connects, and takes a row for this frontend.
-    pub(crate) async fn start(
-        address: Sessions,
-        clock: StoreClock,
-        watches: Arc<Watches>,
-        notifier: Notifier,
-    ) -> sqlx::Result<Self> {
-        let name = "SELECT gen_random_uuid()::text";
-        let frontend: String = sqlx::query_scalar(name).fetch_one(&mut address.connect().await?).await?;
-        let connection = connect(&address, &frontend).await?;
-        Ok(Self { address, clock, watches, notifier, frontend, sequence: 0, connection: Some(connection) })
+    pub(crate) fn new(frontend: Frontend, lane: usize) -> Self {
+        let lane = lane as i16;
+        let row = BatchRow::new(Arc::clone(&frontend.id), lane);
+        Self { frontend, lane, row, connection: None, lock_doubted_until: None }
     }
 
     /// Commits what comes, until nobody is left who could send.
@@ -79,37 +88,33 @@ impl Committer {
             // Who sent it may be gone; it is committed all the same.
             drop(done.send(self.commit(&batch).await));
         }
-        if !matches!(timeout(ANSWER_TIME_MAX, self.leave()).await, Ok(Ok(()))) {
-            tracing::debug!(frontend = self.frontend, "the row of this frontend stays behind");
+        if let Some(mut connection) = self.connection.take() {
+            let leaving = async {
+                self.row.delete(&mut connection).await?;
+                connection.close().await
+            };
+            if !matches!(timeout(ANSWER_TIME_MAX, leaving).await, Ok(Ok(()))) {
+                tracing::debug!(lane = self.lane, "the batch row of this frontend stays behind");
+            }
         }
     }
 
-    async fn leave(&mut self) -> sqlx::Result<()> {
-        let Some(mut connection) = self.connection.take() else { return Ok(()) };
-        let delete = sqlx::query("DELETE FROM frontend WHERE id = $1::uuid").bind(&self.frontend);
-        delete.execute(&mut connection).await?;
-        connection.close().await
-    }
-
     async fn commit(&mut self, batch: &[Entry]) -> Result<BatchOutcome> {
-        let deadline = Instant::now() + COMMIT_TIME_MAX;
+        let (deadline, back_by) = (Instant::now() + COMMIT_TIME_MAX, Instant::now() + OUTAGE_TIME_MAX);
         let mut pause_ms = PAUSE_MS.start;
-        // A connection that was kept may have died unnoticed: that alone is no reason to give up.
-        let mut may_reconnect = self.connection.is_some();
         loop {
-            let reason = match self.attempt(batch, deadline).await {
+            let pause = jittered(pause_ms);
+            let (failure, until) = match self.attempt(batch, deadline).await {
                 Ok(outcome) => return Ok(outcome),
-                Err(Failure::Unavailable(reason)) if may_reconnect => {
-                    may_reconnect = false;
-                    reason
-                }
-                Err(Failure::Conflict(reason)) => reason,
+                Err(failure @ Failure::Unavailable(_)) => (failure, back_by),
+                Err(failure @ Failure::Conflict(_)) => (failure, deadline),
                 Err(failure) => return Err(failure.into()),
             };
-            let pause = jittered(pause_ms);
-            if Instant::now() + pause >= deadline {
-                return Err(BackendError::Busy(reason));
+            if Instant::now() + pause >= until {
+                return Err(failure.into());
             }
+            tracing::debug!(lane = self.lane, ?failure, "a batch is tried again");
+            self.frontend.metrics.retries.inc();
             sleep(pause).await;
             pause_ms = (pause_ms * 2).min(PAUSE_MS.end);
         }
@@ -121,118 +126,190 @@ impl Committer {
         batch: &[Entry],
         deadline: Instant,
     ) -> std::result::Result<BatchOutcome, Failure> {
-        self.sequence += 1;
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.address, &self.frontend).await?,
+            None => self.connect().await?,
         };
-        let begun = timeout_at(deadline, connection.begin_with("BEGIN ISOLATION LEVEL SERIALIZABLE"));
-        let mut transaction = begun.await.map_err(|_| too_long())??;
-        let preparing = timeout_at(deadline, self.prepare(&mut transaction, batch));
+        let preparing = timeout_at(deadline, self.prepare(&mut connection, batch));
         let prepared = match preparing.await.unwrap_or_else(|_| Err(too_long())) {
             Ok(prepared) => prepared,
             Err(failure) => {
-                let unavailable = matches!(failure, Failure::Unavailable(_));
-                if !unavailable
-                    && matches!(timeout(ANSWER_TIME_MAX, transaction.rollback()).await, Ok(Ok(())))
-                {
-                    self.connection = Some(connection);
-                }
+                self.keep_unlocked(connection, matches!(failure, Failure::Unavailable(_))).await;
                 return Err(failure);
             }
         };
-        let committed = timeout(ANSWER_TIME_MAX, transaction.commit()).await;
-        match committed.map_err(|_| too_long()).and_then(|committed| Ok(committed?)) {
-            Ok(()) => self.connection = Some(connection),
+        if prepared.writes.is_empty() && prepared.accounts.is_empty() {
+            // It was of one moment, and is durable: what others can see of a commit is.
+            self.keep_unlocked(connection, false).await;
+            return Ok(prepared.outcome);
+        }
+        let written = Written::new(&prepared.writes)?;
+        let lock_class = prepared.is_locked.then(|| self.frontend.sessions.lock_class());
+        let committing = self.row.commit(&mut connection, lock_class, &prepared.accounts, &written);
+        let committed = timeout(ANSWER_TIME_MAX, committing).await.unwrap_or_else(|_| Err(too_long()));
+        match committed {
+            Ok(true) => {
+                self.row.committed();
+                self.connection = Some(connection);
+            }
+            Ok(false) => {
+                // The lock passed to the transaction, and is free.
+                self.connection = Some(connection);
+                return Err(Failure::Conflict("another frontend was faster".into()));
+            }
             Err(failure @ Failure::Conflict(_)) => {
                 // The database said that it is undone.
-                self.connection = Some(connection);
+                self.keep_unlocked(connection, false).await;
                 return Err(failure);
             }
-            // It has left nothing, but what it read was perhaps not of one moment.
-            Err(failure) if prepared.writes.is_empty() => return Err(failure),
             Err(failure) => {
                 drop(connection);
                 let reason = BackendError::from(failure).to_string();
-                if let Settled::Undone = self.settle(&reason).await? {
+                self.frontend.metrics.settled.inc();
+                if let Settled::Undone = self.row.settle(&self.frontend.sessions, &reason).await? {
                     return Err(Failure::Conflict(reason));
                 }
             }
         }
-        if !prepared.writes.is_empty() {
-            self.watches.wakeups.wake(prepared.writes.keys());
-            self.notifier.tell(prepared.writes.keys());
-        }
+        self.frontend.metrics.commits.inc();
+        self.frontend.watches.wakeups.wake(prepared.writes.keys());
+        self.frontend.notifier.tell(prepared.writes.keys());
         Ok(prepared.outcome)
     }
 
-    /// Everything up to the COMMIT.
+    async fn connect(&mut self) -> std::result::Result<PgConnection, Failure> {
+        let mut connection = self.frontend.sessions.connect_lane().await?;
+        let enrolling = timeout(ANSWER_TIME_MAX, self.row.enrol(&mut connection));
+        enrolling.await.map_err(|_| too_long())??;
+        Ok(connection)
+    }
+
+    /// Keeps the connection, without the lane's lock; or not, where it is broken.
+    async fn keep_unlocked(&mut self, mut connection: PgConnection, is_broken: bool) {
+        const UNLOCK: &str = "SELECT pg_advisory_unlock_all()";
+        if is_broken {
+            return;
+        }
+        let unlocking = timeout(ANSWER_TIME_MAX, sqlx::query(UNLOCK).execute(&mut connection));
+        if matches!(unlocking.await, Ok(Ok(_))) {
+            self.connection = Some(connection);
+        }
+    }
+
+    /// Everything up to the commit.
     async fn prepare(
-        &self,
+        &mut self,
         connection: &mut PgConnection,
         batch: &[Entry],
     ) -> std::result::Result<Prepared, Failure> {
-        let mut known = Known::default();
-        known.missing.extend(batch.iter().flat_map(|entry| entry.request.footprint()).cloned());
-        let (Decided { verdicts, writes }, now_ms) = loop {
-            let missing = std::mem::take(&mut known.missing);
-            let database_ms = rows::read(connection, &missing, &mut known.rows).await?;
-            let now_ms = self.clock.read(database_ms);
-            let decided = decide_batch(batch, &mut known, now_ms)?;
-            // A duplicate's answer may lie beside another id, which only the stored row names.
-            if known.missing.is_empty() {
-                break (decided, now_ms);
-            }
-        };
-        if !writes.is_empty() {
-            rows::write(connection, &writes).await?;
-            const NUMBER: &str = "UPDATE frontend SET sequence = $2 WHERE id = $1::uuid";
-            let number = sqlx::query(NUMBER).bind(&self.frontend).bind(self.sequence);
-            if number.execute(connection).await?.rows_affected() != 1 {
-                // The next connection makes it anew.
-                return Err(Failure::Unavailable("the row of this frontend has vanished".into()));
-            }
-        }
-        Ok(Prepared { outcome: BatchOutcome { now_ms, verdicts }, writes })
-    }
-
-    /// Learns what became of the last attempt. The attempt has written this frontend's row, so a
-    /// transaction that still lives holds it locked: once the lock is got, the number tells.
-    async fn settle(&self, reason: &str) -> Result<Settled> {
-        let deadline = Instant::now() + SETTLE_TIME_MAX;
-        tracing::info!(reason, "a COMMIT was not answered: settling it");
+        let mut unread = Unread::of(batch);
+        let mut rows = RowsRead::default();
+        let mut lock = Some(LaneLock { class: self.frontend.sessions.lock_class(), waits: self.waits() });
+        let (mut is_locked, mut reads, mut database_ms) = (false, 0, 0);
+        let mut missing = None;
         loop {
-            match timeout_at(deadline, self.stored_sequence()).await {
-                Ok(Ok(Some(stored))) if stored == self.sequence => return Ok(Settled::Committed),
-                Ok(Ok(Some(_))) => return Ok(Settled::Undone),
-                Ok(Ok(None)) => {
-                    return Err(BackendError::OutcomeUnknown(format!("{reason}; no trace is left")));
+            // All at first, as far as there is room; then from what was missing on.
+            if unread.begin(missing.take()) || reads == 0 {
+                let wanted = unread.wanted();
+                let read = rows::read(connection, &wanted, READ_BYTES_MAX, lock).await?;
+                if reads == 0 {
+                    (is_locked, database_ms, lock) = (read.is_locked, read.database_ms, None);
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "the COMMIT could not be settled yet"),
-                Err(_) => return Err(BackendError::OutcomeUnknown(reason.into())),
+                reads += 1;
+                unread.take_in(read.found, &mut rows.0);
             }
-            sleep(jittered(PAUSE_MS.end)).await;
+            let now_ms = self.frontend.clock.read(database_ms);
+            let Decided { verdicts, writes } = match decide_batch(batch, &mut rows, now_ms) {
+                Ok(decided) => decided,
+                Err(RowsReadError::Missing(cell)) => {
+                    missing = Some(cell);
+                    continue;
+                }
+                Err(error) => return Err(BackendError::from(error).into()),
+            };
+            if !is_locked {
+                self.doubt_the_lock();
+            }
+            // Reads of different moments are good only where no account has changed since the first.
+            let accounts = accounts(batch, &rows.0, |meta| reads > 1 || writes.contains_key(meta));
+            return Ok(Prepared { outcome: BatchOutcome { now_ms, verdicts }, writes, accounts, is_locked });
         }
     }
 
-    async fn stored_sequence(&self) -> sqlx::Result<Option<i64>> {
-        const LOCK: &str = "SELECT sequence FROM frontend WHERE id = $1::uuid FOR UPDATE";
-        let mut connection = self.address.connect().await?;
-        sqlx::query_scalar(LOCK).bind(&self.frontend).fetch_optional(&mut connection).await
+    fn waits(&self) -> bool {
+        self.lock_doubted_until.is_none_or(|until| until <= Instant::now())
+    }
+
+    fn doubt_the_lock(&mut self) {
+        if self.waits() {
+            self.frontend.metrics.lock_timeouts.inc();
+            tracing::info!(lane = self.lane, "a lane's lock was not got in time: going on without it");
+            self.lock_doubted_until = Some(Instant::now() + LOCK_DOUBTED_FOR);
+        }
     }
 }
 
-/// Connects, and makes this frontend's row unless it is there. It must be there before the transaction
-/// that numbers it, or the transaction would hold no lock that others see.
-async fn connect(address: &Sessions, frontend: &str) -> sqlx::Result<PgConnection> {
-    const ENROL: &str = "INSERT INTO frontend (id, sequence) VALUES ($1::uuid, 0) ON CONFLICT DO NOTHING";
-    let mut connection = address.connect().await?;
-    let enrolling = sqlx::query(ENROL).bind(frontend).execute(&mut connection);
-    timeout(ANSWER_TIME_MAX, enrolling).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-    Ok(connection)
+/// The accounts of a batch and their rows, each once.
+fn accounts(
+    batch: &[Entry],
+    rows: &RowMap,
+    is_guarded: impl Fn(&Cell) -> bool,
+) -> Vec<(Cell, Option<Bytes>)> {
+    let mut metas: Vec<&Cell> = batch.iter().map(|entry| entry.request.meta()).collect();
+    metas.sort_unstable();
+    metas.dedup();
+    let guarded = metas.into_iter().filter(|meta| is_guarded(meta));
+    guarded.map(|meta| (meta.clone(), rows.get(meta).cloned().flatten())).collect()
 }
 
-fn too_long() -> Failure {
+/// The cells of a batch that are not read yet, in the order in which deciding asks for them.
+struct Unread {
+    cells: Vec<Cell>,
+    /// How many of them the present read is about.
+    reading: usize,
+}
+
+impl Unread {
+    fn of(batch: &[Entry]) -> Self {
+        let mut seen = std::collections::HashSet::with_hasher(foldhash::fast::RandomState::default());
+        let cells = batch.iter().flat_map(|entry| entry.request.reads()).filter(|cell| seen.insert(*cell));
+        Self { cells: cells.cloned().collect(), reading: 0 }
+    }
+
+    /// Puts the missing cell first. Whether there is something to read.
+    fn begin(&mut self, missing: Option<Cell>) -> bool {
+        if let Some(missing) = missing {
+            match self.cells.iter().position(|cell| *cell == missing) {
+                // What lies before was not asked for any more.
+                Some(at) => drop(self.cells.drain(..at)),
+                // A duplicate's answer, beside another id.
+                None => self.cells.insert(0, missing),
+            }
+        }
+        self.reading = self.cells.len().min(READ_ROWS_MAX);
+        self.reading > 0
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        let mut wanted = Wanted::default();
+        self.cells[..self.reading].iter().for_each(|cell| wanted.push(cell, None));
+        wanted
+    }
+
+    fn take_in(&mut self, found: Vec<Found>, rows: &mut RowMap) {
+        let mut not_read = Vec::new();
+        for (cell, found) in self.cells.drain(..self.reading).zip(found) {
+            match found {
+                Found::Row(row) => drop(rows.insert(cell, row)),
+                Found::NotRead => not_read.push(cell),
+            }
+        }
+        not_read.append(&mut self.cells);
+        self.cells = not_read;
+    }
+}
+
+pub(crate) fn too_long() -> Failure {
     Failure::Unavailable("the database takes too long".into())
 }
 

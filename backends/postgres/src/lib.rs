@@ -1,24 +1,36 @@
-//! A [`Backend`](dragon_contract::Backend) on Postgres 13 or newer: several frontends over one database.
-//! A batch is one SERIALIZABLE transaction; what a request means is decided by `dragon-core`, and no
-//! rule of it is written in SQL.
+//! A [`Backend`](dragon_contract::Backend) on Postgres 13 or newer: any number of frontends over one
+//! database. What a request means is decided by `dragon-core`, and no rule of it is written in SQL.
 //!
-//! It keeps every promise of the trait, and is plain rather than fast: one lane, one commit in flight,
-//! five or six round trips a batch, and frontends that meet in one account retry against each other.
+//! A lane of requests is one batch after another, of two round trips each: `read_cells` takes the lane's
+//! advisory lock and reads what the batch names; `commit_batch` is one SERIALIZABLE transaction that writes
+//! the outcome if the accounts are still as they were read (`migrations`, `committer`). A commit whose
+//! answer is lost is settled by the row that it wrote of itself (`settling`). Frontends wake each other by
+//! NOTIFY after the commit (`notifier`, `listener`); once a second each looks for what went astray
+//! (`housekeeping`).
 //!
-//! One schema holds one store; [`PostgresStore::connect`] makes it. The role needs no more than to own
-//! the schema. A pooler in front of the database must keep sessions apart (session mode).
+//! One schema holds one store, and nothing outside it is touched. The role needs no more than to own it. A
+//! pooler in front of the database must keep sessions apart.
 
 mod address;
 mod committer;
 mod failure;
+mod housekeeping;
 mod listener;
+mod metrics;
 mod notifier;
-mod reading;
+mod opening;
+mod pages;
+mod reader;
 mod rows;
+mod schema;
 mod session;
+mod settling;
 mod store;
+mod sweeping;
 mod watches;
 
 pub use address::Address;
 pub use failure::{AddressError, ConnectError};
+pub use metrics::PostgresMetrics;
+pub use session::StoreOptions;
 pub use store::PostgresStore;

@@ -2,21 +2,20 @@
 //! before.
 
 use crate::failure::Failure;
+use crate::schema::LANES;
 use bytes::Bytes;
-use dragon_contract::{BackendError, stored_cell};
+use dragon_contract::{BackendError, lane_of, stored_cell};
 use dragon_core::UnixMs;
 use dragon_core::batch::RowMap;
 use dragon_core::cell::Cell;
 use dragon_core::layout;
-use dragon_core::verdict::Rows;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// So many bytes at the beginning of a row tell its stamp.
-const STAMP_BYTES: i32 = layout::HEADER_BYTES as i32;
+pub(crate) const STAMP_BYTES: i32 = layout::HEADER_BYTES as i32;
 
 /// The database's clock, never going back: it may be another machine's after a failover.
 #[derive(Clone, Debug, Default)]
@@ -30,117 +29,129 @@ impl StoreClock {
     }
 }
 
-/// Rows that were loaded, and the cells that turned out to be needed besides.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    pub(crate) rows: RowMap,
-    pub(crate) missing: Vec<Cell>,
+/// The number of a cell's lane.
+pub(crate) fn lane(cell: &Cell) -> i16 {
+    lane_of(cell.account_name(), LANES) as i16
 }
 
-impl Rows for Known {
-    type Error = BackendError;
+/// Cells to read, in order, and of each row at most so many bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    lanes: Vec<i16>,
+    names: Vec<&'a [u8]>,
+    lengths: Vec<i32>,
+}
 
-    fn row(&mut self, cell: &Cell) -> Result<Option<Bytes>, BackendError> {
-        if let Some(row) = self.rows.get(cell) {
-            return Ok(row.clone());
+impl<'a> Wanted<'a> {
+    pub(crate) fn push(&mut self, cell: &'a Cell, bytes_max: Option<i32>) {
+        self.lanes.push(lane(cell));
+        self.names.push(cell.as_bytes());
+        self.lengths.push(bytes_max.unwrap_or(i32::MAX));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+}
+
+/// How a lane's lock is taken before a read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneLock {
+    pub(crate) class: i32,
+    /// Whether to wait for it.
+    pub(crate) waits: bool,
+}
+
+/// One row that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// As much of it as was asked for; `None` = there is no such row.
+    Row(Option<Bytes>),
+    /// It is there, but too much was read before it.
+    NotRead,
+}
+
+/// The stamp of a row of which the beginning was read.
+pub(crate) fn stamp(cell: &Cell, found: &Found) -> Result<u64, BackendError> {
+    match found {
+        Found::Row(row) => Ok(layout::stamp(cell, row.as_ref())?),
+        Found::NotRead => Ok(0),
+    }
+}
+
+/// What was read, at one moment.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) database_ms: i64,
+    pub(crate) is_locked: bool,
+    /// One for each that was wanted, in order.
+    pub(crate) found: Vec<Found>,
+}
+
+/// Reads cells and the database's clock in one round trip.
+pub(crate) async fn read(
+    connection: &mut PgConnection,
+    wanted: &Wanted<'_>,
+    bytes_max: usize,
+    lock: Option<LaneLock>,
+) -> Result<Read, Failure> {
+    const READ: &str =
+        "SELECT place, content, now_ms, is_locked FROM read_cells($1, $2, $3, $4, $5, $6)";
+    let query = sqlx::query(READ)
+        .bind(&wanted.lanes)
+        .bind(&wanted.names)
+        .bind(&wanted.lengths)
+        .bind(i64::try_from(bytes_max).unwrap_or(i64::MAX))
+        .bind(lock.map(|lock| lock.class))
+        .bind(lock.is_some_and(|lock| lock.waits));
+    let mut read = Read { database_ms: 0, is_locked: false, found: vec![Found::Row(None); wanted.len()] };
+    for row in query.fetch_all(connection).await? {
+        let place: i64 = row.try_get(0)?;
+        match usize::try_from(place - 1).ok().and_then(|place| read.found.get_mut(place)) {
+            None => (read.database_ms, read.is_locked) = (row.try_get(2)?, row.try_get(3)?),
+            Some(found) => {
+                let content: Option<&[u8]> = row.try_get(1)?;
+                *found = content.map_or(Found::NotRead, |bytes| Found::Row(Some(Bytes::copy_from_slice(bytes))));
+            }
         }
-        self.missing.push(cell.clone());
-        Ok(None)
+    }
+    Ok(read)
+}
+
+/// What a batch writes, as the columns of a statement.
+#[derive(Debug, Default)]
+pub(crate) struct Written<'a> {
+    pub(crate) kept: Vec<&'a [u8]>,
+    pub(crate) contents: Vec<&'a [u8]>,
+    pub(crate) sweeps_at_ms: Vec<Option<i64>>,
+    pub(crate) deleted: Vec<&'a [u8]>,
+}
+
+impl<'a> Written<'a> {
+    /// In the order of the names, so that two batches that write the same rows wait for each other
+    /// instead of deadlocking.
+    pub(crate) fn new(writes: &'a RowMap) -> Result<Self, BackendError> {
+        let mut cells: Vec<(&Cell, Option<&Bytes>)> =
+            writes.iter().map(|(cell, row)| (cell, row.as_ref())).collect();
+        cells.sort_unstable_by_key(|(cell, _)| *cell);
+        let mut written = Self::default();
+        for (cell, row) in cells {
+            let Some(row) = row else {
+                written.deleted.push(cell.as_bytes());
+                continue;
+            };
+            let sweep_at_ms = layout::sweep_at_ms(cell, row)?;
+            written.kept.push(cell.as_bytes());
+            written.contents.push(row);
+            written.sweeps_at_ms.push(sweep_at_ms.map(|at_ms| i64::try_from(at_ms).unwrap_or(i64::MAX)));
+        }
+        Ok(written)
     }
 }
 
 /// A name and its row, which are the first columns.
 pub(crate) fn named_row(row: &PgRow) -> Result<(Cell, Bytes), Failure> {
     Ok((stored_cell(row.try_get::<Vec<u8>, _>(0)?)?, row.try_get::<Vec<u8>, _>(1)?.into()))
-}
-
-fn names<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Vec<&'a [u8]> {
-    cells.into_iter().map(|cell| cell.as_bytes().as_ref()).collect()
-}
-
-/// Reads cells, each into `into`, and the database's clock in the same round trip.
-pub(crate) async fn read<'a>(
-    connection: &mut PgConnection,
-    cells: impl IntoIterator<Item = &'a Cell>,
-    into: &mut RowMap,
-) -> Result<i64, Failure> {
-    const READ: &str = "SELECT cell.name, cell.row, \
-        floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint \
-        FROM (VALUES (1)) AS one LEFT JOIN cell ON cell.name = ANY($1)";
-    let mut wanted: HashSet<&Cell> = cells.into_iter().collect();
-    wanted.retain(|cell| !into.contains_key(*cell));
-    let found = sqlx::query(READ).bind(names(wanted.iter().copied())).fetch_all(connection).await?;
-    into.extend(wanted.into_iter().map(|cell| (cell.clone(), None)));
-    let mut now_ms = 0;
-    for row in &found {
-        now_ms = now_ms.max(row.try_get(2)?);
-        if row.try_get::<Option<&[u8]>, _>(0)?.is_some() {
-            let (cell, row) = named_row(row)?;
-            into.insert(cell, Some(row));
-        }
-    }
-    Ok(now_ms)
-}
-
-/// Reads the stamps of cells that have a row, without the rows.
-pub(crate) async fn read_stamps<'a>(
-    connection: &mut PgConnection,
-    cells: impl IntoIterator<Item = &'a Cell>,
-) -> Result<Vec<(Cell, u64)>, Failure> {
-    const READ: &str = "SELECT name, substr(cell.row, 1, $2) FROM cell WHERE name = ANY($1)";
-    let found = sqlx::query(READ).bind(names(cells)).bind(STAMP_BYTES).fetch_all(connection).await?;
-    let stamp = |row: &PgRow| {
-        let (cell, row) = named_row(row)?;
-        let stamp = layout::stamp(&cell, Some(&row)).map_err(BackendError::from)?;
-        Ok((cell, stamp))
-    };
-    found.iter().map(stamp).collect()
-}
-
-/// Writes what a batch has decided. In the order of the names, so that two batches that write the
-/// same rows wait for each other instead of deadlocking.
-pub(crate) async fn write(connection: &mut PgConnection, writes: &RowMap) -> Result<(), Failure> {
-    const DELETE: &str = "DELETE FROM cell WHERE name = ANY($1)";
-    const UPSERT: &str = "INSERT INTO cell (name, row, sweep_at_ms) \
-        SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) \
-        ON CONFLICT (name) DO UPDATE SET row = excluded.row, sweep_at_ms = excluded.sweep_at_ms";
-    let mut cells: Vec<(&Cell, Option<&Bytes>)> =
-        writes.iter().map(|(cell, row)| (cell, row.as_ref())).collect();
-    cells.sort_unstable_by_key(|(cell, _)| *cell);
-
-    let (mut kept, mut rows, mut sweeps_at_ms, mut deleted) = (vec![], vec![], vec![], vec![]);
-    for (cell, row) in cells {
-        let Some(row) = row else {
-            deleted.push(cell);
-            continue;
-        };
-        let sweep_at_ms = layout::sweep_at_ms(cell, row).map_err(BackendError::from)?;
-        kept.push(cell);
-        rows.push(row.as_ref());
-        sweeps_at_ms.push(sweep_at_ms.map(|at_ms| i64::try_from(at_ms).unwrap_or(i64::MAX)));
-    }
-    if !kept.is_empty() {
-        let upsert = sqlx::query(UPSERT).bind(names(kept)).bind(rows).bind(sweeps_at_ms);
-        upsert.execute(&mut *connection).await?;
-    }
-    if !deleted.is_empty() {
-        sqlx::query(DELETE).bind(names(deleted)).execute(connection).await?;
-    }
-    Ok(())
-}
-
-/// Deletes rows that are due. A row that is written anew meanwhile is looked at again, and stays.
-pub(crate) async fn delete_due(
-    connection: &mut PgConnection,
-    now_ms: UnixMs,
-    limit: usize,
-) -> Result<Vec<Cell>, Failure> {
-    const DELETE: &str = "DELETE FROM cell WHERE sweep_at_ms <= $1 AND name = ANY(ARRAY( \
-        SELECT name FROM cell WHERE sweep_at_ms <= $1 ORDER BY sweep_at_ms LIMIT $2)) RETURNING name";
-    let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let deleted = sqlx::query(DELETE).bind(now_ms).bind(limit).fetch_all(connection).await?;
-    deleted.iter().map(|row| Ok(stored_cell(row.try_get::<Vec<u8>, _>(0)?)?)).collect()
 }
 
 #[cfg(test)]

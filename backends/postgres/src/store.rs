@@ -1,18 +1,25 @@
-//! The [`Backend`]: hands batches to the committer in the order of the calls, reads beside it, and
-//! keeps the tasks of one store.
+//! The [`Backend`]: hands batches to the lanes in the order of the calls, reads beside them, and keeps the
+//! tasks of one store.
 
-use crate::address::Address;
-use crate::committer::{Committer, Job};
+use crate::committer::{Committer, Frontend, Job, too_long};
 use crate::failure::{ConnectError, Failure};
-use crate::listener;
+use crate::housekeeping::{self, Findings};
+use crate::metrics::PostgresMetrics;
 use crate::notifier::Notifier;
-use crate::reading;
-use crate::rows::{self, StoreClock};
-use crate::session::Sessions;
-use crate::watches::Watches;
-use dragon_contract::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result};
-use dragon_core::batch::{Entry, RowMap};
+use crate::opening;
+use crate::pages;
+use crate::reader::{Looks, READ_TIME_MAX};
+use crate::address::Address;
+use crate::rows::{STAMP_BYTES, StoreClock};
+use crate::schema::LANES;
+use crate::session::{Sessions, StoreOptions};
+use crate::sweeping;
+use dragon_contract::{
+    AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result, lane_of,
+};
+use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
+use dragon_core::layout;
 use dragon_core::page::{Page, Query};
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
@@ -21,65 +28,111 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-/// Longest wait for an answer of the database to a read.
-const READ_TIME_MAX: Duration = Duration::from_secs(10);
+/// Longest wait for the database to say that it is well: less than a probe waits.
+const HEALTH_TIME_MAX: Duration = Duration::from_millis(900);
 
 /// One frontend's hold on a store. Clones share it; it is closed when the last one is dropped.
 #[derive(Clone)]
 pub struct PostgresStore(Arc<Shared>);
 
+/// How far opening has come: `None` = not yet.
+type Opened = Option<std::result::Result<(), Arc<ConnectError>>>;
+
 struct Shared {
+    frontend: Frontend,
+    findings: Findings,
     pool: PgPool,
-    clock: StoreClock,
-    watches: Arc<Watches>,
-    notifier: Notifier,
-    /// `None` once the store is closed.
-    jobs: Mutex<Option<UnboundedSender<Job>>>,
-    committing: Mutex<Option<JoinHandle<()>>>,
+    looks: Looks,
+    /// Where each lane takes its batches from. Empty once the store is closed.
+    lanes: Mutex<Vec<UnboundedSender<Job>>>,
+    committing: Mutex<JoinSet<()>>,
+    opened: watch::Receiver<Opened>,
     /// Tasks that run as long as the store.
-    beside: [JoinHandle<()>; 3],
+    beside: Vec<JoinHandle<()>>,
 }
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("PostgresStore").field("pool", &self.0.pool).finish_non_exhaustive()
+        formatter.debug_struct("PostgresStore").field("frontend", &self.0.frontend.id).finish_non_exhaustive()
     }
 }
 
 impl PostgresStore {
-    /// Opens the store in this schema of the database, making it if need be. Many frontends may do so
-    /// at once.
+    /// Begins to open the store, making its schema if need be; many frontends may do so at once. Until it
+    /// is [opened](Self::opened) it is unavailable. Call it in a runtime.
+    #[must_use]
+    pub fn open(options: &StoreOptions, metrics: PostgresMetrics) -> Self {
+        let (notifier, changes) = Notifier::new();
+        let frontend = Frontend {
+            sessions: Sessions::new(options),
+            clock: StoreClock::default(),
+            watches: Arc::default(),
+            notifier,
+            metrics,
+            id: uuid::Uuid::new_v4().to_string().into(),
+        };
+        let (findings, looks) = (Findings::default(), Looks::default());
+        let pool = frontend.sessions.pool();
+        let (mut lanes, mut committing) = (Vec::with_capacity(LANES), JoinSet::new());
+        for lane in 0..LANES {
+            let (jobs, queue) = unbounded_channel();
+            committing.spawn(Committer::new(frontend.clone(), lane).run(queue));
+            lanes.push(jobs);
+        }
+        let mut beside = vec![tokio::spawn(changes.tell_all(pool.clone(), frontend.sessions.channel()))];
+        for _ in 0..frontend.sessions.readers() {
+            let reader = looks.clone().serve(frontend.sessions.clone(), frontend.clock.clone());
+            beside.push(tokio::spawn(reader));
+        }
+        let (tell, opened) = watch::channel(None);
+        beside.push(tokio::spawn(open_and_stay(frontend.clone(), findings.clone(), tell)));
+        let (lanes, committing) = (Mutex::new(lanes), Mutex::new(committing));
+        Self(Arc::new(Shared { frontend, findings, pool, looks, lanes, committing, opened, beside }))
+    }
+
+    /// Opens the store at this address, as by default, and waits until it is open.
     ///
     /// # Errors
-    /// [`ConnectError`], in words for the operator.
-    pub async fn connect(address: &Address) -> std::result::Result<Self, ConnectError> {
-        let address = Sessions::new(address);
-        address.create().await?;
-        let (clock, watches) = (StoreClock::default(), Arc::new(Watches::default()));
-        let (notifier, changes) = Notifier::new();
-        let committer =
-            Committer::start(address.clone(), clock.clone(), Arc::clone(&watches), notifier.clone()).await?;
-        let heard = listener::listen(&address).await?;
-        let pool = address.pool();
-        let (jobs, queue) = unbounded_channel();
-        let beside = [
-            tokio::spawn(changes.tell_all(pool.clone(), address.channel())),
-            tokio::spawn(listener::look(pool.clone(), Arc::clone(&watches))),
-            tokio::spawn(listener::hear(heard, address, Arc::clone(&watches))),
-        ];
-        Ok(Self(Arc::new(Shared {
-            pool,
-            clock,
-            watches,
-            notifier,
-            jobs: Mutex::new(Some(jobs)),
-            committing: Mutex::new(Some(tokio::spawn(committer.run(queue)))),
-            beside,
-        })))
+    /// As [`opened`](Self::opened).
+    pub async fn connect(address: &Address) -> std::result::Result<Self, Arc<ConnectError>> {
+        let store = Self::open(&StoreOptions::new(address.clone()), PostgresMetrics::default());
+        store.opened().await.map(|()| store)
+    }
+
+    /// Waits until the store is open, however long the database is away.
+    ///
+    /// # Errors
+    /// [`ConnectError`], in words for the operator, when waiting won't help.
+    pub async fn opened(&self) -> std::result::Result<(), Arc<ConnectError>> {
+        let mut opened = self.0.opened.clone();
+        match opened.wait_for(Option::is_some).await {
+            Ok(opened) => opened.clone().unwrap_or(Ok(())),
+            Err(_) => Err(Arc::new(ConnectError::Schema("opening it was given up".into()))),
+        }
+    }
+
+    fn refuse_unless_open(&self) -> Result<()> {
+        let unavailable = |reason: String| Err(BackendError::Unavailable(reason));
+        match &*self.0.opened.borrow() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => unavailable(error.to_string()),
+            None => unavailable("the database has not been reached yet".into()),
+        }
+    }
+}
+
+/// Opens the store and tells how that went, then lives as long as what was started.
+async fn open_and_stay(frontend: Frontend, findings: Findings, opened: watch::Sender<Opened>) {
+    match opening::open(frontend, findings).await {
+        Ok(mut tasks) => {
+            opened.send_replace(Some(Ok(())));
+            while tasks.join_next().await.is_some() {}
+        }
+        Err(error) => drop(opened.send_replace(Some(Err(Arc::new(error))))),
     }
 }
 
@@ -91,21 +144,21 @@ impl Drop for Shared {
 
 /// A read that takes too long is given up.
 async fn in_time<T>(reading: impl Future<Output = std::result::Result<T, Failure>>) -> Result<T> {
-    match timeout(READ_TIME_MAX, reading).await {
-        Ok(read) => Ok(read?),
-        Err(_) => Err(BackendError::Unavailable("the database takes too long".into())),
-    }
+    Ok(timeout(READ_TIME_MAX, reading).await.unwrap_or_else(|_| Err(too_long()))?)
 }
 
 #[async_trait::async_trait]
 impl Backend for PostgresStore {
     fn commit(&self, batch: Arc<[Entry]>) -> CommitFuture {
         let (done, outcome) = oneshot::channel();
-        let sent = self.0.jobs.lock().as_ref().is_some_and(|jobs| jobs.send(Job { batch, done }).is_ok());
+        let lane = batch.first().map_or(0, |entry| lane_of(entry.request.account().as_str(), LANES));
+        let sent = self.refuse_unless_open().and_then(|()| {
+            let closed = || BackendError::Unavailable("the store is closed".into());
+            let lanes = self.0.lanes.lock();
+            lanes.get(lane).and_then(|jobs| jobs.send(Job { batch, done }).ok()).ok_or_else(closed)
+        });
         async move {
-            if !sent {
-                return Err(BackendError::Unavailable("the store is closed".into()));
-            }
+            sent?;
             let ended = |_| Err(BackendError::OutcomeUnknown("the committing task ended".into()));
             outcome.await.unwrap_or_else(ended)
         }
@@ -113,78 +166,94 @@ impl Backend for PostgresStore {
     }
 
     async fn load(&self, cells: &[Cell]) -> Result<Loaded> {
-        in_time(async {
-            let mut read = RowMap::default();
-            let mut connection = self.0.pool.acquire().await?;
-            let database_ms = rows::read(&mut connection, cells, &mut read).await?;
-            let rows = cells.iter().map(|cell| read.get(cell).cloned().flatten()).collect();
-            Ok(Loaded { now_ms: self.0.clock.read(database_ms), rows })
-        })
-        .await
+        self.refuse_unless_open()?;
+        self.0.looks.read(cells.to_vec(), None).await
     }
 
     async fn changed(&self, cell: &Cell, seen: u64) -> Result<()> {
-        let registration = self.0.watches.wakeups.register(cell);
-        let _noted = self.0.watches.note(cell, seen);
-        let stamps = in_time(async {
-            let mut connection = self.0.pool.acquire().await?;
-            rows::read_stamps(&mut connection, [cell]).await
-        });
-        if stamps.await?.first().map_or(0, |(_, stamp)| *stamp) == seen {
+        self.refuse_unless_open()?;
+        let watches = &self.0.frontend.watches;
+        let registration = watches.wakeups.register(cell);
+        let _noted = watches.note(cell, seen);
+        let loaded = self.0.looks.read(vec![cell.clone()], Some(STAMP_BYTES)).await?;
+        let row = loaded.rows.into_iter().next().flatten();
+        if layout::stamp(cell, row.as_ref())? == seen {
             registration.woken().await;
         }
         Ok(())
     }
 
     async fn scan(&self, query: &Query) -> Result<Page> {
+        self.refuse_unless_open()?;
         in_time(async {
             let mut connection = self.0.pool.acquire().await?;
-            reading::scan(&mut connection, query, &self.0.clock).await
+            pages::scan(&mut connection, query, &self.0.frontend.clock).await
         })
         .await
     }
 
     async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
+        self.refuse_unless_open()?;
         in_time(async {
             let mut connection = self.0.pool.acquire().await?;
-            reading::accounts(&mut connection, after, limit).await
+            pages::accounts(&mut connection, after, limit).await
         })
         .await
     }
 
+    /// Sweeps only where this frontend is the one elected to.
     async fn sweep(&self, limit: usize) -> Result<usize> {
+        if !self.0.findings.is_sweeper() {
+            return Ok(0);
+        }
         let deleted = in_time(async {
             let mut connection = self.0.pool.acquire().await?;
-            let now_ms = self.0.clock.read(rows::read(&mut connection, [], &mut RowMap::default()).await?);
-            rows::delete_due(&mut connection, now_ms, limit).await
+            sweeping::delete_due(&mut connection, limit).await
         })
         .await?;
-        self.0.watches.wakeups.wake(&deleted);
-        self.0.notifier.tell(&deleted);
+        self.0.frontend.watches.wakeups.wake(&deleted);
+        self.0.frontend.notifier.tell(&deleted);
         Ok(deleted.len())
     }
 
     async fn health(&self) -> Result<Health> {
-        const READ_ONLY: &str = "SELECT current_setting('transaction_read_only')::bool";
-        in_time(async {
-            let mut connection = self.0.pool.acquire().await?;
-            let database_ms = rows::read(&mut connection, [], &mut RowMap::default()).await?;
-            if sqlx::query_scalar(READ_ONLY).fetch_one(&mut *connection).await? {
+        const ASK: &str = "SELECT current_setting('transaction_read_only')::bool, \
+            floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        self.refuse_unless_open()?;
+        let asking = async {
+            let mut connection = self.0.pool.acquire().await.map_err(Failure::from)?;
+            let asked = sqlx::query_as(ASK).fetch_one(&mut *connection).await;
+            let (takes_no_writes, database_ms): (bool, i64) = asked.map_err(Failure::from)?;
+            if takes_no_writes {
                 return Err(Failure::Unavailable("the database takes no writes".into()));
             }
-            Ok(Health { now_ms: self.0.clock.read(database_ms) })
-        })
-        .await
+            Ok(Health { now_ms: self.0.frontend.clock.read(database_ms) })
+        };
+        Ok(timeout(HEALTH_TIME_MAX, asking).await.unwrap_or_else(|_| Err(too_long()))?)
+    }
+
+    fn lanes(&self) -> usize {
+        LANES
+    }
+
+    fn is_shared(&self) -> bool {
+        self.0.findings.has_peers()
     }
 
     // The last changes may stay untold: other frontends find them by their regular look.
     async fn close(&self) {
-        drop(self.0.jobs.lock().take());
-        let committing = self.0.committing.lock().take();
-        if let Some(Err(error)) = futures_util::future::OptionFuture::from(committing).await {
-            tracing::error!(%error, "the committing task failed");
+        drop(std::mem::take(&mut *self.0.lanes.lock()));
+        let mut committing = std::mem::take(&mut *self.0.committing.lock());
+        while let Some(ended) = committing.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a committing task failed");
+            }
         }
         self.0.beside.iter().for_each(JoinHandle::abort);
+        let leaving = timeout(HEALTH_TIME_MAX, housekeeping::leave(&self.0.frontend));
+        if !matches!(leaving.await, Ok(Ok(()))) {
+            tracing::debug!("the row of this frontend stays behind");
+        }
         self.0.pool.close().await;
     }
 }

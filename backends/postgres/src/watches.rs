@@ -2,10 +2,10 @@
 //! look at the stamps are compared with. No statements, no connections.
 
 use dragon_contract::Wakeups;
-use dragon_core::cell::Cell;
+use dragon_core::cell::{Account, Cell};
 use dragon_core::hash::fnv1a;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
@@ -54,6 +54,14 @@ impl Watches {
         self.wakeups.wake(&cells);
     }
 
+    /// The rows of the accounts in which someone waits.
+    pub(crate) fn accounts(&self) -> BTreeSet<Cell> {
+        let watched = self.watched.lock();
+        let watches = watched.by_hash.values().flat_map(BTreeMap::values);
+        let names: HashSet<&str> = watches.map(|watch| watch.cell.account_name()).collect();
+        names.into_iter().filter_map(|name| Some(Cell::meta(&Account::new(name).ok()?))).collect()
+    }
+
     /// What is waited for: cells, and the stamps that were seen.
     pub(crate) fn watched(&self) -> Vec<(Cell, u64)> {
         let watched = self.watched.lock();
@@ -80,7 +88,7 @@ impl Drop for Noted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dragon_core::cell::{Account, Kind};
+    use dragon_core::cell::Kind;
 
     #[test]
     fn a_note_ends_when_it_is_dropped() {

@@ -129,25 +129,28 @@ async fn a_commit_that_broke_after_it_happened_is_told_as_such() {
 async fn a_commit_under_way_is_waited_for() {
     let server = Server::start();
     let store = open(&server).await;
+    assert_eq!(add_one(&store).await.expect("it counts"), 1);
     hold_commits(&server, true).await;
     let adding = add_one_beside(&store);
     // Longer than the store waits for the answer: it asks on another connection by now.
     sleep(Duration::from_secs(8)).await;
     assert!(!adding.is_finished());
     hold_commits(&server, false).await;
-    assert_eq!(adding.await.expect("well").expect("it has happened"), 1);
-    assert_eq!(stored(&store).await.0, 1);
+    assert_eq!(adding.await.expect("well").expect("it has happened"), 2);
+    assert_eq!(stored(&store).await.0, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_cannot_be_settled_is_unknown() {
     let server = Server::start();
     let store = open(&server).await;
+    assert_eq!(add_one(&store).await.expect("it counts"), 1);
     hold_commits(&server, true).await;
     let refused = add_one(&store).await;
     assert!(matches!(refused, Err(BackendError::OutcomeUnknown(_))), "{refused:?}");
     hold_commits(&server, false).await;
-    assert_eq!(add_one(&store).await.expect("it counts"), 2);
+    // What is unknown to the client has in truth happened.
+    assert_eq!(add_one(&store).await.expect("it counts"), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

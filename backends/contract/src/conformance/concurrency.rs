@@ -192,6 +192,9 @@ fn replay(calls: &[Call]) -> RowsRead {
     let mut counts = [0; 3];
     for (at, call) in calls.iter().enumerate() {
         let outcome = call.outcome.lock().take().expect("every call was answered");
+        for cell in call.entries.iter().flat_map(|entry| entry.request.footprint()) {
+            rows.0.entry(cell.clone()).or_default();
+        }
         let Decided { verdicts, writes } =
             decide_batch(call.entries.iter(), &mut rows, outcome.now_ms).expect("the rows can be read");
         assert_eq!(outcome.verdicts, verdicts, "batch {at}: {:#?}", call.entries);

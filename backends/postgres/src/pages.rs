@@ -1,9 +1,8 @@
-//! Reading beside the batches: pages and accounts, each at one moment.
+//! Lists of names, page by page, each at one moment.
 
 use crate::failure::Failure;
-use crate::rows::{self, StoreClock, named_row};
+use crate::rows::{self, StoreClock, Wanted, named_row};
 use dragon_contract::{AccountsPage, BackendError, stored_cell};
-use dragon_core::batch::RowMap;
 use dragon_core::cell::{Account, past};
 use dragon_core::page::{Page, Query};
 use sqlx::{Connection as _, PgConnection};
@@ -18,17 +17,22 @@ pub(crate) async fn scan(
     query: &Query,
     clock: &StoreClock,
 ) -> Result<Page, Failure> {
-    const NEXT: &str =
-        "SELECT name, cell.row FROM cell WHERE name >= $1 AND name < $2 ORDER BY name LIMIT $3";
+    const NEXT: &str = "SELECT name, content FROM cell WHERE lane = $1 AND name >= $2 AND name < $3 \
+        ORDER BY name LIMIT $4";
     let mut transaction = connection.begin_with(ONE_MOMENT).await?;
     let meta = query.meta();
-    let mut read = RowMap::default();
-    let now_ms = clock.read(rows::read(&mut transaction, [&meta], &mut read).await?);
-    let meta_row = read.remove(&meta).flatten();
+    let mut wanted = Wanted::default();
+    wanted.push(&meta, None);
+    let read = rows::read(&mut transaction, &wanted, usize::MAX, None).await?;
+    let now_ms = clock.read(read.database_ms);
+    let meta_row = read.found.into_iter().next().and_then(|found| match found {
+        rows::Found::Row(row) => row,
+        rows::Found::NotRead => None,
+    });
     let mut page = Page::begin(query, meta_row.as_ref(), now_ms).map_err(BackendError::from)?;
     let (mut from, end) = (query.from(), end_of(query.stem()));
     'page: loop {
-        let next = sqlx::query(NEXT).bind(&from).bind(&end).bind(PAGE_ROWS);
+        let next = sqlx::query(NEXT).bind(rows::lane(&meta)).bind(&from).bind(&end).bind(PAGE_ROWS);
         let next = next.fetch_all(&mut *transaction).await?;
         for row in &next {
             let (cell, row) = named_row(row)?;
