@@ -249,10 +249,10 @@ impl<R: Rows> Decider<'_, R> {
         };
         let is_held = before.as_ref().is_some_and(|(header, _)| header.is_live(self.now_ms));
         if is_held || turn == Turn::Queued {
-            let (header, owner) = match before {
-                Some((header, lock)) => (header, lock.owner),
-                None => (Header { revision: 0, expires_ms: self.now_ms }, Bytes::new()),
-            };
+            let (header, lock) = before.unwrap_or_else(|| {
+                let header = Header { revision: 0, expires_ms: self.now_ms };
+                (header, LockRow { handle: 0, owner: Bytes::new() })
+            });
             if !is_held && header.revision > 0 {
                 self.shown_expired_ms = self.shown_expired_ms.max(header.expires_ms);
             }
@@ -260,7 +260,8 @@ impl<R: Rows> Decider<'_, R> {
                 cell: wanted.cell.clone(),
                 stamp: header.revision,
                 till_ms: header.expires_ms,
-                owner: if is_held { owner } else { Bytes::new() },
+                handle: if is_held { lock.handle } else { 0 },
+                owner: if is_held { lock.owner } else { Bytes::new() },
             }));
         }
         let granted = Granted { handle: self.revision, till_ms: self.now_ms + wanted.dur_s * 1_000 };

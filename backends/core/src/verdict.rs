@@ -43,6 +43,8 @@ pub struct Blocked {
     pub stamp: u64,
     /// When the lease ends; in the past when the lock is free but others came first.
     pub till_ms: UnixMs,
+    /// The fencing token of whoever holds it; 0 when the lock is free.
+    pub handle: u64,
     /// Who holds it, when it was said.
     pub owner: Bytes,
 }

@@ -158,6 +158,10 @@ impl Backend for Faulty {
         self.store.pipeline_depth()
     }
 
+    fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
     async fn close(&self) {
         self.store.close().await;
     }

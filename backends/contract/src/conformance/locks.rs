@@ -48,6 +48,7 @@ pub async fn lock_expiry(store: Arc<dyn Backend>) {
     assert_eq!(client.refusal(ask(name).unlock("l", grant.handle)).await, not_locked("l"));
     let extend = ask(name).unlock("l", grant.handle).lock("l", 5);
     assert_eq!(client.refusal(extend).await, not_locked("l"));
+    assert_eq!(client.blocked(ask(name).lock("l", 60).queued()).await.handle, 0, "nobody holds it");
     let next = client.answer(ask(name).lock("l", 60)).await;
     assert_eq!(next["Expired"], json!(true));
     assert!(number(&next, "Lock") > grant.handle);
@@ -76,7 +77,7 @@ pub async fn lock_extension(store: Arc<dyn Backend>) {
     assert!(number(&extended, "Till") > till + 30);
     client.wait_until(grant.till_ms).await;
     let blocked = client.blocked(ask(name).lock("l", 1)).await;
-    assert_eq!(&blocked.owner[..], b"two");
+    assert_eq!((blocked.handle, &blocked.owner[..]), (grant.handle, &b"two"[..]));
     client.apply(check(grant.handle)).await;
     client.apply(ask(name).unlock("l", grant.handle)).await;
     assert_eq!(client.refusal(check(grant.handle)).await, not_locked("l"));
@@ -107,7 +108,7 @@ pub async fn lock_queue(store: Arc<dyn Backend>) {
     let name = "lock-queue";
     let client = Client::new(store);
     let blocked = client.blocked(ask(name).lock("l", 60).set("k", "1").queued()).await;
-    assert_eq!((blocked.stamp, blocked.owner.len()), (0, 0));
+    assert_eq!((blocked.stamp, blocked.handle, blocked.owner.len()), (0, 0, 0));
     client.apply(ask(name).once(&["used"])).await;
     let duplicate = client.refusal(ask(name).once(&["used"]).lock("l", 60).queued()).await;
     assert!(matches!(duplicate, Rejection::DuplicateRequest { .. }));
