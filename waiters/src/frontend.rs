@@ -63,7 +63,7 @@ impl Frontend {
     /// Starts a frontend on the current runtime.
     #[must_use]
     pub fn start(backend: Arc<dyn Backend>, lane_metrics: LaneMetrics, metrics: WaiterMetrics) -> Self {
-        let queues = Arc::new(LockQueues::new(metrics.clone()));
+        let queues = Arc::new(LockQueues::new(Arc::clone(&backend), metrics.clone()));
         let handoff: Arc<dyn Handoff> = Arc::clone(&queues) as _;
         let lanes = Lanes::start(Arc::clone(&backend), handoff, lane_metrics);
         let drain = CancellationToken::new();

@@ -5,6 +5,7 @@ mod frontend;
 mod lock_queues;
 mod metrics;
 mod place;
+mod streak;
 mod topic;
 mod watch_hub;
 

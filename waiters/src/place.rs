@@ -3,6 +3,7 @@
 
 use crate::frontend::Failure;
 use crate::lock_queues::{Attempt, LockQueues, Sight};
+use crate::streak::Streak;
 use dragon_contract::Backend;
 use dragon_core::cell::Cell;
 use dragon_core::decide::Turn;
@@ -31,6 +32,17 @@ struct Place<'a> {
     number: u64,
     stirred: Arc<Notify>,
     granted: Option<Sight>,
+    waited: bool,
+}
+
+/// Where a resting waiter stands.
+enum Rank {
+    /// It tries when the lock may be free.
+    First,
+    /// It is first, but the lock is left to other frontends until then.
+    FirstAfter(Instant),
+    /// Others come before it.
+    Behind,
 }
 
 /// Why a resting waiter moves.
@@ -53,13 +65,14 @@ pub(crate) async fn acquire(
 ) -> Result<Delivery, Failure> {
     let deadline = Instant::now() + Duration::from_secs(wanted.wait_s);
     let stirred = Arc::new(Notify::new());
-    let (number, mut turn) = around.queues.enter(&wanted.cell, &request, &stirred);
+    let (number, mut turn) = around.queues.enter(wanted, &request, &stirred);
     let mut is_last = wanted.wait_s == 0;
     // One who queues up behind others has nothing to ask the store but for ids and a lock to give back.
     let rests_at_once =
         turn == Turn::Queued && !is_last && request.idempotency().is_none() && request.released().is_none();
     let mut next = if rests_at_once { Next::Rest(Sight::of_nothing(&wanted.cell)) } else { Next::Try };
-    let mut place = Place { around, request, lock: wanted.cell.clone(), number, stirred, granted: None };
+    let lock = wanted.cell.clone();
+    let mut place = Place { around, request, lock, number, stirred, granted: None, waited: false };
     loop {
         let delivery = match next {
             Next::Try => place.around.lanes.commit(Arc::clone(&place.request), turn).await?,
@@ -69,7 +82,7 @@ pub(crate) async fn acquire(
                 event @ (Event::Try | Event::Deadline) => {
                     // At the deadline, one more try tells who holds the lock now.
                     is_last = matches!(event, Event::Deadline);
-                    turn = place.turn();
+                    turn = around.queues.turn(&place.lock, number, is_last);
                     next = Next::Try;
                     continue;
                 }
@@ -104,6 +117,7 @@ impl Place<'_> {
         let now_ms = delivery.now_ms();
         match delivery.verdict() {
             Some(Verdict::Blocked(blocked)) => {
+                self.around.queues.note(blocked, self.number);
                 let sight = Sight::new(blocked.clone(), now_ms);
                 Ok(Settled::Blocked(sight))
             }
@@ -111,7 +125,8 @@ impl Place<'_> {
             Some(Verdict::Applied(applied)) => {
                 self.granted = applied.granted.map(|granted| {
                     let (cell, owner) = (self.lock.clone(), bytes::Bytes::new());
-                    let blocked = Blocked { cell, stamp: granted.handle, till_ms: granted.till_ms, owner };
+                    let (handle, till_ms) = (granted.handle, granted.till_ms);
+                    let blocked = Blocked { cell, stamp: handle, till_ms, handle, owner };
                     Sight::new(blocked, now_ms)
                 });
                 Ok(Settled::Done(delivery))
@@ -121,23 +136,26 @@ impl Place<'_> {
     }
 
     /// Waits until there is something to do.
-    async fn rest(&self, mut sight: Sight, deadline: Instant) -> Event {
+    async fn rest(&mut self, mut sight: Sight, deadline: Instant) -> Event {
+        self.waited = true;
         let mut resting = true;
         loop {
-            let (is_first, pulled) = self.look(&mut sight, resting);
+            let (rank, pulled) = self.look(&mut sight, resting);
             resting = false;
             if let Some(outcome) = pulled {
                 return Event::Pulled(outcome);
             }
             let may_be_free = async {
-                if is_first {
-                    let changed = self.around.backend.changed(&self.lock, sight.blocked.stamp);
-                    tokio::select! {
-                        result = changed => pause_after(result).await,
-                        () = sleep_until(sight.lease_end()) => {}
+                match rank {
+                    Rank::First => {
+                        let changed = self.around.backend.changed(&self.lock, sight.blocked.stamp);
+                        tokio::select! {
+                            result = changed => pause_after(result).await,
+                            () = sleep_until(sight.lease_end()) => {}
+                        }
                     }
-                } else {
-                    std::future::pending().await
+                    Rank::FirstAfter(pause_till) => sleep_until(pause_till).await,
+                    Rank::Behind => std::future::pending().await,
                 }
             };
             let event = tokio::select! {
@@ -157,15 +175,15 @@ impl Place<'_> {
 
     /// Whether it is first by now, and whether it was pulled. `resting` notes that the attempt that was
     /// under way has ended. A newer sight, left by the holder before, replaces the own one.
-    fn look(&self, sight: &mut Sight, resting: bool) -> (bool, Option<oneshot::Receiver<Reply>>) {
-        let mut state = self.around.queues.state.lock();
-        let Some(queue) = state.queues.get_mut(&self.lock) else { return (false, None) };
+    fn look(&self, sight: &mut Sight, resting: bool) -> (Rank, Option<oneshot::Receiver<Reply>>) {
+        let mut state = self.around.queues.lock_state(&self.lock);
+        let Some(queue) = state.queue(&self.lock) else { return (Rank::Behind, None) };
         let is_first = queue.is_first(self.number);
         let granted = queue.granted.take_if(|_| is_first);
         if let Some(granted) = granted.filter(|granted| granted.blocked.stamp > sight.blocked.stamp) {
             *sight = granted;
         }
-        let Some(waiter) = queue.waiters.get_mut(&self.number) else { return (false, None) };
+        let Some(waiter) = queue.waiters.get_mut(&self.number) else { return (Rank::Behind, None) };
         if resting {
             waiter.attempt = Attempt::None;
         }
@@ -173,12 +191,17 @@ impl Place<'_> {
             Attempt::Pulled(outcome) => outcome.take(),
             Attempt::None | Attempt::Own => None,
         };
-        (is_first, pulled)
+        let rank = match queue.streak.as_ref().and_then(Streak::pause_till) {
+            _ if !is_first => Rank::Behind,
+            Some(pause_till) => Rank::FirstAfter(pause_till),
+            None => Rank::First,
+        };
+        (rank, pulled)
     }
 
     fn pulled(&self) -> Option<oneshot::Receiver<Reply>> {
-        let mut state = self.around.queues.state.lock();
-        let waiter = state.queues.get_mut(&self.lock)?.waiters.get_mut(&self.number)?;
+        let mut state = self.around.queues.lock_state(&self.lock);
+        let waiter = state.queue(&self.lock)?.waiters.get_mut(&self.number)?;
         match &mut waiter.attempt {
             Attempt::Pulled(outcome) => outcome.take(),
             attempt @ (Attempt::None | Attempt::Own) => {
@@ -187,13 +210,6 @@ impl Place<'_> {
                 None
             }
         }
-    }
-
-    /// Whether the attempt that it makes now may take the lock.
-    fn turn(&self) -> Turn {
-        let state = self.around.queues.state.lock();
-        let is_first = state.queues.get(&self.lock).is_some_and(|queue| queue.is_first(self.number));
-        if is_first { Turn::First } else { Turn::Queued }
     }
 }
 
@@ -207,6 +223,6 @@ async fn pause_after(result: dragon_contract::Result<()>) {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.around.queues.leave(&self.lock, self.number, self.granted.take());
+        self.around.queues.leave(&self.lock, self.number, self.granted.take(), self.waited);
     }
 }

@@ -35,7 +35,8 @@ pub struct Submission {
 /// Who knows which request waits for a lock. When a batch holds the release of a lock, the next
 /// waiter's request is put behind it, so that release and grant share one sync.
 pub trait Handoff: Send + Sync + 'static {
-    /// The request that is first in the queue for that lock, unless it is being tried already.
+    /// The request that is first in the queue for that lock, unless it is being tried already, or the
+    /// lock is to be left free for other frontends.
     fn next_waiter(&self, lock: &Cell) -> Option<Submission>;
 }
 

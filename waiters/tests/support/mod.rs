@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "shared by several tests; a panic is how they fail")]
 
+pub mod shared_store;
+
 use bytes::Bytes;
 use dragon_core::cell::{Account, Cell, Kind};
 use dragon_core::limits::Limits;
@@ -55,7 +57,12 @@ pub async fn submit(frontend: &Frontend, draft: Draft) -> Result<String, Failure
 
 /// Takes the lock and returns the handle.
 pub async fn take(frontend: &Frontend, wait_s: u64) -> Result<u64, Failure> {
-    let delivery = frontend.submit(request(lock(wait_s))).await?;
+    acquire(frontend, lock(wait_s)).await
+}
+
+/// Submits what takes a lock and returns the handle.
+pub async fn acquire(frontend: &Frontend, draft: Draft) -> Result<u64, Failure> {
+    let delivery = frontend.submit(request(draft)).await?;
     match delivery.take() {
         Some(Verdict::Applied(applied)) => Ok(applied.granted.unwrap().handle),
         other => panic!("{other:?}"),
