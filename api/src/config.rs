@@ -1,5 +1,6 @@
 //! Settings: by flag and by environment under the same name, all checked before anything opens.
 
+use crate::serve::ServeError;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dragon_core::limits::{
@@ -112,9 +113,13 @@ impl PostgresSettings {
     ///
     /// # Errors
     /// When the file with the password can't be read.
-    pub fn options(&self, address: &Address) -> std::io::Result<StoreOptions> {
+    pub fn options(&self, address: &Address) -> Result<StoreOptions, ServeError> {
         let address = match &self.postgres_password_file {
-            Some(file) => address.clone().with_password(std::fs::read_to_string(file)?.trim_end_matches(['\r', '\n'])),
+            Some(file) => {
+                let unreadable = |error| ServeError::Password(file.display().to_string(), error);
+                let password = std::fs::read_to_string(file).map_err(unreadable)?;
+                address.clone().with_password(password.trim_end_matches(['\r', '\n']))
+            }
             None => address.clone(),
         };
         Ok(StoreOptions {

@@ -16,4 +16,5 @@ mod service;
 mod shared_stream;
 mod wire;
 
+pub use metrics::Metrics;
 pub use routes::document;

@@ -34,7 +34,7 @@ struct Usual {
 
 /// Everything that `/metrics` shows.
 #[derive(Debug)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     /// What most answers count, by the number of their route: no look-up by labels for each of them.
@@ -73,6 +73,11 @@ impl Metrics {
             Usual { requests, seconds: request_seconds.get_or_create_owned(&RouteLabels { route }) }
         });
         Self { registry, requests, usual: usual.into(), connections, lanes, waiters, embedded, postgres }
+    }
+
+    /// Where a store registers what it counts itself.
+    pub fn registry(&mut self) -> &mut Registry {
+        &mut self.registry
     }
 
     pub(crate) fn answered(&self, route: Route, code: u16, took: Duration) {

@@ -11,8 +11,11 @@ use crate::service::Service;
 use dragon_contract::Backend;
 use dragon_embedded::{EmbeddedStore, LogBounds, OpenError};
 use dragon_memory::MemoryStore;
-use dragon_postgres::{ConnectError, PostgresStore};
+use dragon_postgres::{Address, ConnectError, PostgresStore};
 use dragon_waiters::Frontend;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +46,9 @@ pub enum ServeError {
     /// The password can't be read.
     #[error("can't read the password in {0}: {1}")]
     Password(String, io::Error),
+    /// The caller's own store can't be opened.
+    #[error(transparent)]
+    Other(Box<dyn Error + Send + Sync>),
     /// The address can't be served on.
     #[error("can't listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -56,29 +62,81 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`], in words for the operator.
 pub fn run(settings: &Settings) -> Result<(), ServeError> {
-    raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(settings))
+    run_on(settings, async |metrics| open(settings, metrics).await)
 }
 
-async fn serve(settings: &Settings) -> Result<(), ServeError> {
+/// A store that is served, and how it fails for good while it is.
+pub struct Served {
+    /// The store.
+    pub backend: Arc<dyn Backend>,
+    /// Resolves when there is no use in serving it any longer.
+    pub failure: BoxFuture<'static, ServeError>,
+}
+
+impl<B: Backend> From<Arc<B>> for Served {
+    fn from(backend: Arc<B>) -> Self {
+        Self { backend, failure: std::future::pending().boxed() }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, on the store that `open` opens, whatever the settings say of one. It is
+/// called once the address is held, and may register metrics of its own.
+///
+/// # Errors
+/// [`ServeError`], in words for the operator.
+pub fn run_on(
+    settings: &Settings,
+    open: impl AsyncFnOnce(&mut Metrics) -> Result<Served, ServeError>,
+) -> Result<(), ServeError> {
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(settings, open))
+}
+
+async fn open(settings: &Settings, metrics: &mut Metrics) -> Result<Served, ServeError> {
+    Ok(match &settings.store {
+        Store::Embedded(folder) => {
+            let bounds = LogBounds::of_files(settings.log_file_bytes);
+            Arc::new(EmbeddedStore::open(folder, bounds, metrics.embedded.clone())?).into()
+        }
+        Store::Postgres(address) => open_postgres(address, settings, metrics)?,
+        Store::Memory => {
+            tracing::warn!("the store is memory: nothing outlives this process");
+            Arc::new(MemoryStore::default()).into()
+        }
+    })
+}
+
+/// The database may be away for a while: until it is there requests are told so, and so is who asks whether
+/// the server is ready.
+fn open_postgres(address: &Address, settings: &Settings, metrics: &Metrics) -> Result<Served, ServeError> {
+    let options = settings.postgres.options(address)?;
+    tracing::info!("the store is {address}");
+    let store = PostgresStore::open(&options, metrics.postgres.clone());
+    let opening = store.clone();
+    let failure = async move {
+        match opening.opened().await {
+            Ok(()) => tracing::info!("the database is ready"),
+            Err(error) => return error.into(),
+        }
+        drop(opening);
+        std::future::pending().await
+    };
+    Ok(Served { backend: Arc::new(store), failure: failure.boxed() })
+}
+
+async fn serve(
+    settings: &Settings,
+    open: impl AsyncFnOnce(&mut Metrics) -> Result<Served, ServeError>,
+) -> Result<(), ServeError> {
     let listen_failed = |error| ServeError::Listen(settings.listen, error);
     // The address comes first: a second server on it must not touch a store.
     let listener = listen(settings.listen).map_err(listen_failed)?;
     let address = listener.local_addr().map_err(listen_failed)?;
     let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let metrics = Arc::new(Metrics::new());
-    let backend: Arc<dyn Backend> = match &settings.store {
-        Store::Embedded(folder) => {
-            let bounds = LogBounds::of_files(settings.log_file_bytes);
-            Arc::new(EmbeddedStore::open(folder, bounds, metrics.embedded.clone())?)
-        }
-        Store::Postgres(address) => Arc::new(PostgresStore::connect(address).await?),
-        Store::Memory => {
-            tracing::warn!("the store is memory: nothing outlives this process");
-            Arc::new(MemoryStore::default())
-        }
-    };
+    let mut metrics = Metrics::new();
+    let Served { backend, failure } = open(&mut metrics).await?;
+    let metrics = Arc::new(metrics);
     let frontend = Frontend::start(Arc::clone(&backend), metrics.lanes.clone(), metrics.waiters.clone());
     let sweeper = tokio::spawn(sweep(Arc::clone(&backend)));
     let service = Service { frontend: frontend.clone(), limits: Arc::new(settings.limits.limits()) };
@@ -92,7 +150,10 @@ async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let serving = tokio::spawn(connections.serve(listener));
     tracing::info!("listening on http://{address}");
 
-    signalled(&mut signals).await;
+    tokio::select! {
+        () = signalled(&mut signals) => {}
+        error = failure => return Err(error),
+    }
     tracing::info!(
         drain_delay_s = settings.drain_delay,
         "going down: what waits is told, what runs may finish"

@@ -35,7 +35,9 @@ pub enum ConnectError {
     #[error("{0}")]
     Unavailable(String),
     /// The database was written by a newer version of this program.
-    #[error("the schema is of a newer version of this program (its migration {version}): use that one, or another schema")]
+    #[error(
+        "the schema is of a newer version of this program (its migration {version}): use that one, or another schema"
+    )]
     Newer {
         /// The migration that this program does not know.
         version: i64,

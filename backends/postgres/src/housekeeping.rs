@@ -195,4 +195,3 @@ pub(crate) async fn leave(frontend: &Frontend) -> sqlx::Result<()> {
     sqlx::query(LEAVE).bind(frontend.id.as_ref()).execute(&mut connection).await?;
     connection.close().await
 }
-

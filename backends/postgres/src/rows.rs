@@ -95,8 +95,7 @@ pub(crate) async fn read(
     bytes_max: usize,
     lock: Option<LaneLock>,
 ) -> Result<Read, Failure> {
-    const READ: &str =
-        "SELECT place, content, now_ms, is_locked FROM read_cells($1, $2, $3, $4, $5, $6)";
+    const READ: &str = "SELECT place, content, now_ms, is_locked FROM read_cells($1, $2, $3, $4, $5, $6)";
     let query = sqlx::query(READ)
         .bind(&wanted.lanes)
         .bind(&wanted.names)
@@ -111,7 +110,8 @@ pub(crate) async fn read(
             None => (read.database_ms, read.is_locked) = (row.try_get(2)?, row.try_get(3)?),
             Some(found) => {
                 let content: Option<&[u8]> = row.try_get(1)?;
-                *found = content.map_or(Found::NotRead, |bytes| Found::Row(Some(Bytes::copy_from_slice(bytes))));
+                *found =
+                    content.map_or(Found::NotRead, |bytes| Found::Row(Some(Bytes::copy_from_slice(bytes))));
             }
         }
     }

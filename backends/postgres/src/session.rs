@@ -182,8 +182,7 @@ impl Sessions {
             let before: i32 = sqlx::query_scalar(pid).persistent(false).fetch_one(&mut one).await?;
             // The other one holds on to what it gets: to the same session, if the first has let go of it.
             let mut transaction = other.begin().await?;
-            let others: i32 =
-                sqlx::query_scalar(pid).persistent(false).fetch_one(&mut *transaction).await?;
+            let others: i32 = sqlx::query_scalar(pid).persistent(false).fetch_one(&mut *transaction).await?;
             let after: i32 = sqlx::query_scalar(pid).persistent(false).fetch_one(&mut one).await?;
             transaction.rollback().await?;
             if others == before || after != before {

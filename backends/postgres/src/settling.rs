@@ -61,7 +61,8 @@ impl BatchRow {
         accounts: &[(Cell, Option<Bytes>)],
         written: &Written<'_>,
     ) -> std::result::Result<bool, Failure> {
-        const COMMIT: &str = "CALL commit_batch(NULL::integer, $1, $2, $3, $4, $5, $6, $7, $8, $9::uuid, $10, $11)";
+        const COMMIT: &str =
+            "CALL commit_batch(NULL::integer, $1, $2, $3, $4, $5, $6, $7, $8, $9::uuid, $10, $11)";
         let names: Vec<&[u8]> = accounts.iter().map(|(cell, _)| cell.as_bytes().as_ref()).collect();
         let seen: Vec<Option<&[u8]>> = accounts.iter().map(|(_, row)| row.as_deref()).collect();
         let call = sqlx::query(COMMIT)

@@ -1,6 +1,7 @@
 //! The [`Backend`]: hands batches to the lanes in the order of the calls, reads beside them, and keeps the
 //! tasks of one store.
 
+use crate::address::Address;
 use crate::committer::{Committer, Frontend, Job, too_long};
 use crate::failure::{ConnectError, Failure};
 use crate::housekeeping::{self, Findings};
@@ -9,14 +10,11 @@ use crate::notifier::Notifier;
 use crate::opening;
 use crate::pages;
 use crate::reader::{Looks, READ_TIME_MAX};
-use crate::address::Address;
 use crate::rows::{STAMP_BYTES, StoreClock};
 use crate::schema::LANES;
 use crate::session::{Sessions, StoreOptions};
 use crate::sweeping;
-use dragon_contract::{
-    AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result, lane_of,
-};
+use dragon_contract::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result, lane_of};
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
 use dragon_core::layout;

@@ -7,10 +7,7 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 
 /// Deletes cells that are due, by the database's clock. A cell that is written anew meanwhile is looked at
 /// again, and stays. READ COMMITTED, so that no batch conflicts with it but one that writes the same cell.
-pub(crate) async fn delete_due(
-    connection: &mut PgConnection,
-    limit: usize,
-) -> Result<Vec<Cell>, Failure> {
+pub(crate) async fn delete_due(connection: &mut PgConnection, limit: usize) -> Result<Vec<Cell>, Failure> {
     const DELETE: &str = "WITH now AS MATERIALIZED ( \
             SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS ms), \
         due AS MATERIALIZED ( \
