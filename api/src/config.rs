@@ -2,6 +2,7 @@
 
 use crate::serve::ServeError;
 use clap::builder::RangedU64ValueParser;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dragon_core::limits::{
     ANSWER_BYTES_MAX, IDEMPOTENCY_IDS_MAX, KEY_BYTES_MAX, Limits, OPERATIONS_MAX, REQUEST_BYTES_MAX,
@@ -28,6 +29,19 @@ pub struct Arguments {
     /// The settings of `serve`, when no command is given.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+/// The same error without the value of a store: it may hold a password, and be told to a log.
+#[must_use]
+pub fn without_values(mut error: clap::Error) -> clap::Error {
+    let is_of_store = matches!(
+        error.get(ContextKind::InvalidArg),
+        Some(ContextValue::String(argument)) if argument.starts_with("--store")
+    );
+    if is_of_store {
+        error.insert(ContextKind::InvalidValue, ContextValue::String("…".into()));
+    }
+    error
 }
 
 /// What the program can do.
@@ -229,6 +243,20 @@ mod tests {
             let variable = format!("DRAGON_{}", long.to_uppercase().replace('-', "_"));
             assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
         }
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        for store in
+            ["postgres://me:secret@h:x/d", "postgre://me:secret@h/d", "postgres://me:secret@h/d?ssl=on"]
+        {
+            let error = Arguments::try_parse_from(["cloud-dragon", "--store", store]).unwrap_err();
+            let shown = without_values(error).to_string();
+            assert!(shown.contains("--store") && !shown.contains("secret"), "{shown}");
+        }
+        let arguments = ["cloud-dragon", "--store", "postgres://me:secret@h/d"];
+        let shown = format!("{:?}", Arguments::try_parse_from(arguments).unwrap());
+        assert!(shown.contains("postgres://me@h") && !shown.contains("secret"), "{shown}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The program `cloud-dragon`.
 
 use clap::Parser as _;
-use cloud_dragon::config::{Arguments, Command};
+use cloud_dragon::config::{Arguments, Command, without_values};
 use cloud_dragon::{document, logging, serve};
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| without_values(error).exit());
     let settings = match arguments.command {
         Some(Command::Openapi) => {
             println!("{}", document());
