@@ -2,32 +2,24 @@
 //! answered is lost. Each test has a server of its own, which it may kill.
 
 #[allow(dead_code, reason = "this file uses a part of it")]
-mod support;
+mod requests;
 
 use dragon_contract::{Backend as _, BackendError};
 use dragon_postgres::PostgresStore;
-use sqlx::{Connection as _, PgConnection};
+use dragon_private_postgres::Server;
+use requests::{add_one, counter, stored};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use support::Server;
-use support::requests::{add_one, counter, stored};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 const SCHEMA: &str = "dragon";
 
 async fn open(server: &Server) -> PostgresStore {
-    PostgresStore::connect(&support::address_of(&server.url(), SCHEMA)).await.expect("the store opens")
-}
-
-/// Ends all connections but its own; whether that worked does not matter.
-async fn break_connections(server: &Server) {
-    const BREAK: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
-    if let Ok(mut connection) = PgConnection::connect(&server.url()).await {
-        drop(sqlx::query(BREAK).execute(&mut connection).await);
-    }
+    PostgresStore::connect(&server.address(SCHEMA).parse().expect("an address"))
+        .await
+        .expect("the store opens")
 }
 
 /// Crashes the server without blocking the tests' runtime.
@@ -72,7 +64,7 @@ async fn nothing_counts_twice_and_nothing_is_lost() {
         sleep(Duration::from_millis(5 + round * 37 % 60)).await;
         match round % 30 {
             29 => crash(&server).await,
-            _ => break_connections(&server).await,
+            _ => server.kill_connections().await,
         }
     }
     stop.store(true, Ordering::SeqCst);
@@ -95,13 +87,12 @@ async fn nothing_counts_twice_and_nothing_is_lost() {
 
 /// Lets every COMMIT wait, after it has happened, for a standby that there is not; or no more.
 async fn hold_commits(server: &Server, held: bool) {
-    let mut connection = PgConnection::connect(&server.url()).await.expect("a connection");
     let setting = match held {
         true => "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
         false => "ALTER SYSTEM RESET synchronous_standby_names",
     };
-    sqlx::query(setting).execute(&mut connection).await.expect("set");
-    sqlx::query("SELECT pg_reload_conf()").execute(&mut connection).await.expect("reloaded");
+    server.execute(setting).await;
+    server.execute("SELECT pg_reload_conf()").await;
     sleep(Duration::from_millis(300)).await;
 }
 
@@ -119,7 +110,7 @@ async fn a_commit_that_broke_after_it_happened_is_told_as_such() {
     let adding = add_one_beside(&store);
     sleep(Duration::from_millis(300)).await;
     assert!(!adding.is_finished());
-    break_connections(&server).await;
+    server.kill_connections().await;
     hold_commits(&server, false).await;
     assert_eq!(adding.await.expect("well").expect("it has happened"), 2);
     assert_eq!(add_one(&store).await.expect("it counts"), 3);

@@ -1,23 +1,25 @@
 //! Several frontends over one store.
 
-#[allow(dead_code, reason = "this file uses a part of it")]
-mod support;
+mod requests;
 
 use dragon_contract::Backend as _;
-use dragon_postgres::{ConnectError, PostgresStore};
+use dragon_postgres::PostgresStore;
+use dragon_private_postgres::{fresh_schema, shared_address, shared_url};
+use requests::{add_one, counter, stored};
 use sqlx::{Connection as _, PgConnection};
 use std::time::Duration;
-use support::requests::{add_one, counter, stored};
 
 async fn open(schema: &str) -> PostgresStore {
-    PostgresStore::connect(&support::shared_address(schema)).await.expect("the store opens")
+    PostgresStore::connect(&shared_address(schema).parse().expect("an address"))
+        .await
+        .expect("the store opens")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_start_at_once_and_count_together() {
     const FRONTENDS: usize = 4;
     const ADDITIONS: usize = 50;
-    let schema = support::fresh_schema();
+    let schema = fresh_schema();
     let counting = (0..FRONTENDS).map(|_| {
         let schema = schema.clone();
         tokio::spawn(async move {
@@ -36,7 +38,7 @@ async fn many_start_at_once_and_count_together() {
     }
     values.sort_unstable();
     assert!(values.into_iter().eq(1..=(FRONTENDS * ADDITIONS) as i64));
-    let mut connection = PgConnection::connect(&support::shared_url()).await.expect("a connection");
+    let mut connection = PgConnection::connect(&shared_url()).await.expect("a connection");
     let left = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {schema}.frontend"));
     let left: i64 = sqlx::query_scalar(left).fetch_one(&mut connection).await.expect("a count");
     assert_eq!(left, 0, "who closes leaves no row behind");
@@ -44,7 +46,7 @@ async fn many_start_at_once_and_count_together() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_by_another_frontend_wakes() {
-    let schema = support::fresh_schema();
+    let schema = fresh_schema();
     let (here, there) = (open(&schema).await, open(&schema).await);
     let mut waits = Vec::new();
     for _ in 0..20 {
@@ -67,7 +69,7 @@ async fn a_change_by_another_frontend_wakes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_nobody_told_of_is_found() {
-    let schema = support::fresh_schema();
+    let schema = fresh_schema();
     let store = open(&schema).await;
     add_one(&store).await.expect("it counts");
     let (_, seen) = stored(&store).await;
@@ -76,7 +78,7 @@ async fn a_change_that_nobody_told_of_is_found() {
         tokio::spawn(async move { store.changed(&counter(), seen).await })
     };
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let mut connection = PgConnection::connect(&support::shared_url()).await.expect("a connection");
+    let mut connection = PgConnection::connect(&shared_url()).await.expect("a connection");
     // As another frontend would that dies before it tells: the counter is gone, the account's revision raised.
     let account = dragon_core::cell::Cell::meta(&counter().account());
     let meta = dragon_core::layout::Meta { revision: seen + 1, mark_ms: 0 };
@@ -94,24 +96,9 @@ async fn a_change_that_nobody_told_of_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_owns_the_schema_suffices() {
-    let server = support::Server::start();
-    let mut connection = PgConnection::connect(&server.url()).await.expect("a connection");
-    const PREPARE: &str = "REVOKE CREATE ON DATABASE postgres FROM public; \
-        CREATE ROLE app LOGIN; CREATE SCHEMA mine AUTHORIZATION app";
-    sqlx::raw_sql(PREPARE).execute(&mut connection).await.expect("prepared");
-    let url = server.url().replacen("postgres@", "app@", 1);
-    let store = PostgresStore::connect(&support::address_of(&url, "mine")).await.expect("the store opens");
-    assert_eq!(add_one(&store).await.expect("it counts"), 1);
-    let refused = PostgresStore::connect(&support::address_of(&url, "other")).await;
-    let refused = refused.expect_err("it may not make a schema");
-    assert!(matches!(*refused, ConnectError::Database(_)), "{refused:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_closed_store_takes_nothing() {
-    let store = open(&support::fresh_schema()).await;
-    let last = store.commit(support::requests::increment());
+    let store = open(&fresh_schema()).await;
+    let last = store.commit(requests::increment());
     store.close().await;
     last.await.expect("what was under way is finished");
     let refused = add_one(&store).await;
