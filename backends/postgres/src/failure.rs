@@ -69,6 +69,8 @@ impl ConnectError {
                 ["08", "53", "57", "55", "40", "23"].iter().any(|class| code.starts_with(class))
             }),
             Error::Configuration(_) | Error::Tls(_) => false,
+            // So rustls says that a certificate is not good.
+            Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidData,
             _ => true,
         }
     }

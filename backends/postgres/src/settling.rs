@@ -77,9 +77,11 @@ impl BatchRow {
             .bind(self.frontend.as_ref())
             .bind(self.sequence)
             .bind(self.sequence + 1);
-        match call.fetch_one(connection).await?.try_get::<i32, _>(0)? {
-            1 => Ok(true),
-            2 => Ok(false),
+        // All rows, of which there is one: asked for one, the driver would make another round trip.
+        let rows = call.fetch_all(connection).await?;
+        match rows.first().map(|row| row.try_get::<i32, _>(0)).transpose()? {
+            Some(1) => Ok(true),
+            Some(2) => Ok(false),
             // Swept, after a day without a sign of life: the next connection makes it anew.
             _ => Err(Failure::Unavailable("the batch row of this frontend has vanished".into())),
         }
