@@ -7,13 +7,15 @@ use serde_json::json;
 const DRAIN_DELAY: (&str, &str) = ("DRAGON_DRAIN_DELAY", "10");
 
 async fn until_not_ready(server: &Server) {
-    let mut connection = Connection::open(server.address()).await;
-    let answer = eventually("not ready", async || {
-        let answer = connection.get("/health/ready").await;
-        (answer.status != 200).then_some(answer)
-    })
-    .await;
-    answer.refused(503, "unavailable", json!({}));
+    for address in server.addresses() {
+        let mut connection = Connection::open(address).await;
+        let answer = eventually("not ready", async || {
+            let answer = connection.get("/health/ready").await;
+            (answer.status != 200).then_some(answer)
+        })
+        .await;
+        answer.refused(503, "unavailable", json!({}));
+    }
 }
 
 #[tokio::test]
@@ -71,9 +73,9 @@ async fn a_server_nobody_talks_to_goes_down_at_once() {
 #[tokio::test]
 async fn nothing_answered_while_going_down_is_lost() {
     let mut server = Server::start_with(&[("DRAGON_DRAIN_DELAY", "1")]);
-    let address = server.address();
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..8 {
+        let address = server.address();
         writers.spawn(async move {
             let body = json!({"Atomic": [{"Key": format!("n{writer}"), "Add": 1}]}).to_string();
             let mut answered = 0;

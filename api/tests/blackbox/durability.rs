@@ -2,7 +2,7 @@
 
 mod load;
 
-use crate::support::{Account, Server};
+use crate::support::{Account, Frontend, Server, only_embedded};
 use load::{Ledger, work_until_the_server_is_gone};
 use serde_json::json;
 use std::time::Duration;
@@ -130,11 +130,14 @@ async fn those_who_waited_during_a_kill_hold_nothing() {
 
 #[tokio::test]
 async fn a_data_folder_serves_one_process() {
+    if !only_embedded("a database serves many processes") {
+        return;
+    }
     let server = Server::start();
     let account = Account::of(&server, "x");
     account.set("k", "1").await;
     let store = format!("embedded:{}", server.data_folder().display());
-    let exit = Server::run_to_end(&["serve", "--listen", "127.0.0.1:0", "--store", &store]);
+    let exit = Frontend::run_to_end(&["serve", "--listen", "127.0.0.1:0", "--store", &store]);
     assert!(exit.code.is_some_and(|code| code != 0), "{exit:?}");
     assert!(exit.log.contains(&server.data_folder().display().to_string()), "{exit:?}");
     assert!(exit.log.contains("in use"), "{exit:?}");

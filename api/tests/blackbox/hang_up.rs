@@ -29,9 +29,10 @@ async fn who_hangs_up_leaves_the_queue_and_never_gets_the_lock() {
 
 #[tokio::test]
 async fn who_hangs_up_with_more_requests_sent_ahead_leaves_the_queue_too() {
-    let account = shared_account();
+    // The length of a queue is shown by the frontend that it is at.
+    let account = shared_account().on_one_frontend();
     let handle = account.lock("l", 300).await;
-    let mut connection = Connection::open(account.address).await;
+    let mut connection = Connection::open(account.address()).await;
     let mut bytes = request_bytes(&account.path("db"), WAIT.as_bytes());
     bytes.extend(request_bytes(&account.path("db"), br#"{"KVGet":[{"Key":"k"}]}"#));
     connection.send(&bytes).await.unwrap();
@@ -44,9 +45,10 @@ async fn who_hangs_up_with_more_requests_sent_ahead_leaves_the_queue_too() {
 
 #[tokio::test]
 async fn who_hangs_up_after_one_more_request_leaves_the_queue_too() {
-    let account = shared_account();
+    // The length of a queue is shown by the frontend that it is at.
+    let account = shared_account().on_one_frontend();
     let handle = account.lock("l", 300).await;
-    let mut connection = Connection::open(account.address).await;
+    let mut connection = Connection::open(account.address()).await;
     connection.send(&request_bytes(&account.path("db"), WAIT.as_bytes())).await.unwrap();
     account.until_waiting("l", 1).await;
     // By now nobody reads on: these bytes lie between the server and the end of the stream.

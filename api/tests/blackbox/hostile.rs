@@ -46,7 +46,7 @@ async fn a_body_may_have_8_mib_and_no_more() {
             chunked.extend_from_slice(b"\r\n");
         }
         chunked.extend_from_slice(b"0\r\n\r\n");
-        let answer = Connection::open(account.address).await.exchange(&chunked).await;
+        let answer = Connection::open(account.address()).await.exchange(&chunked).await;
         assert_eq!(answer.status, status, "{bytes} bytes in chunks: {}", answer.text());
     }
     assert_eq!(account.get("k").await.0, 2);
@@ -61,11 +61,11 @@ async fn a_large_body_is_refused_before_it_is_sent_if_the_client_asks() {
             account.path("db")
         )
     };
-    let mut connection = Connection::open(account.address).await;
+    let mut connection = Connection::open(account.address()).await;
     let answer = connection.exchange(head(9 * MIB).as_bytes()).await;
     answer.refused(413, "payload_too_large", json!({}));
     let body = br#"{"KVSet":[{"Key":"k","Value":1}]}"#;
-    let mut connection = Connection::open(account.address).await;
+    let mut connection = Connection::open(account.address()).await;
     let leave = connection.exchange(head(body.len()).as_bytes()).await;
     assert_eq!(leave.status, 100);
     connection.exchange(body).await.ok();
@@ -96,7 +96,7 @@ async fn slow_clients_hold_nobody_up() {
     for at in 0..100 {
         // Stopped in the request line, in the headers, in the body.
         let sent = [10, 60, request.len() - 10][at % 3];
-        let mut connection = Connection::open(account.address).await;
+        let mut connection = Connection::open(account.address()).await;
         connection.send(&request[..sent]).await.unwrap();
         slow.push((connection, &request[sent..]));
     }
@@ -116,7 +116,7 @@ async fn a_request_cut_off_in_its_body_is_not_applied() {
     let request = request_bytes(&account.path("db"), br#"{"Atomic":[{"Key":"n","Add":1}]}          "#);
     for cut in [1, 5, 10] {
         // Even where the part that came is whole JSON.
-        let mut connection = Connection::open(account.address).await;
+        let mut connection = Connection::open(account.address()).await;
         connection.send(&request[..request.len() - cut]).await.unwrap();
         drop(connection);
     }
@@ -130,7 +130,7 @@ async fn what_is_no_http_is_refused_and_others_are_served() {
     for garbage in
         [&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n"[..], b"HELLO\r\n\r\n", b"\0\0\0\0\r\n\r\n"]
     {
-        let mut connection = Connection::open(account.address).await;
+        let mut connection = Connection::open(account.address()).await;
         connection.send(garbage).await.unwrap();
         let answer = connection.try_receive().await;
         assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == 400));
@@ -152,7 +152,7 @@ async fn two_lengths_or_an_absurd_one_are_refused() {
     ] {
         let request =
             format!("POST {} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n{body}", account.path("db"));
-        let mut connection = Connection::open(account.address).await;
+        let mut connection = Connection::open(account.address()).await;
         connection.send(request.as_bytes()).await.unwrap();
         let answer = connection.try_receive().await;
         assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == 400), "{headers}");

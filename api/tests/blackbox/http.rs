@@ -8,7 +8,7 @@ const BODY: &str = r#"{"Atomic":[{"Key":"n","Add":1}]}"#;
 async fn post(account: &Account, headers: &str) -> Answer {
     let (path, length) = (account.path("db"), BODY.len());
     let request = format!("POST {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\n\r\n{BODY}");
-    Connection::open(account.address).await.exchange(request.as_bytes()).await
+    Connection::open(account.address()).await.exchange(request.as_bytes()).await
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn json_may_be_declared_or_not() {
 #[tokio::test]
 async fn other_methods_are_405_and_other_paths_404() {
     let account = shared_account();
-    let mut connection = Connection::open(account.address).await;
+    let mut connection = Connection::open(account.address()).await;
     for route in ["db", "watch", "list"] {
         for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"] {
             let request = format!("{method} {} HTTP/1.1\r\nHost: localhost\r\n\r\n", account.path(route));
@@ -69,8 +69,9 @@ async fn other_methods_are_405_and_other_paths_404() {
 
 #[tokio::test]
 async fn a_page_elsewhere_must_not_use_a_loopback_server() {
-    let account = shared_account();
-    let port = account.address.port();
+    // A frontend's own host names have its port.
+    let account = shared_account().on_one_frontend();
+    let port = account.address().port();
     let own = [
         "Host: localhost\r\n".to_owned(),
         format!("Host: localhost:{port}\r\n"),

@@ -140,7 +140,8 @@ async fn counters_are_listed_by_page_and_prefix() {
 
 #[tokio::test]
 async fn locks_are_listed_with_those_who_wait() {
-    let account = shared_account();
+    // `Waiting` counts those at the frontend that is asked.
+    let account = shared_account().on_one_frontend();
     let first = account.db(r#"{"LockID":"b","LockDur":300,"LockOwner":"me"}"#).await.ok();
     let second = account.db(r#"{"LockID":"a","LockDur":300}"#).await.ok();
     let _one = account.queue_up("b", 1, r#"{"LockID":"b","LockDur":300,"LockWait":300}"#).await;

@@ -66,12 +66,13 @@ async fn waiting_is_first_come_first_served() {
 
 #[tokio::test]
 async fn nobody_overtakes_with_a_wait_of_zero() {
-    let account = shared_account();
+    // Nobody overtakes within a frontend; from another one it may happen.
+    let account = shared_account().on_one_frontend();
     let mut handle = account.lock("l", 300).await;
     for _ in 0..20 {
         let waiter = account.queue_up("l", 1, r#"{"LockID":"l","LockDur":300,"LockWait":300}"#).await;
         // Behind the unlock on the same connection: as close after it as can be.
-        let mut connection = crate::support::Connection::open(account.address).await;
+        let mut connection = crate::support::Connection::open(account.address()).await;
         let unlock = json!({"UnlockID": "l", "Unlock": handle}).to_string();
         let mut bytes = crate::support::request_bytes(&account.path("db"), unlock.as_bytes());
         let overtake = br#"{"LockID":"l","LockDur":300}"#;
@@ -86,7 +87,8 @@ async fn nobody_overtakes_with_a_wait_of_zero() {
 
 #[tokio::test]
 async fn a_late_comer_with_a_wait_stands_behind() {
-    let account = shared_account();
+    // First come, first served within a frontend; one who comes to another may be first.
+    let account = shared_account().on_one_frontend();
     let mut handle = account.lock("l", 300).await;
     for _ in 0..20 {
         let first = account.queue_up("l", 1, r#"{"LockID":"l","LockDur":300,"LockWait":300}"#).await;

@@ -1,12 +1,12 @@
 //! What operators use: health, metrics, the document, request ids, settings.
 
-use crate::support::{Account, Connection, Server, shared_account};
+use crate::support::{Account, Connection, Frontend, Server, shared_account};
 use serde_json::json;
 
 #[tokio::test]
 async fn a_running_server_is_live_and_ready() {
     let account = shared_account();
-    let mut connection = Connection::open(account.address).await;
+    let mut connection = Connection::open(account.address()).await;
     for path in ["/health/live", "/health/ready"] {
         let answer = connection.get(path).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -17,14 +17,15 @@ async fn a_running_server_is_live_and_ready() {
 #[tokio::test]
 async fn metrics_count_requests_by_route_and_code() {
     let server = Server::start();
-    let account = Account::of(&server, "x");
+    // Each frontend counts what came to it.
+    let account = Account::of(&server, "x").on_one_frontend();
     for _ in 0..3 {
         account.count("n", 1).await;
     }
     account.db("{}").await.invalid("");
     account.list("{}").await.ok();
     account.watch(r#"{"ID":"k","Version":0,"Wait":0}"#).await;
-    let mut connection = Connection::open(server.address()).await;
+    let mut connection = Connection::open(account.address()).await;
     connection.get("/some/path/of/no/use").await;
     let metrics = connection.get("/metrics").await;
     assert_eq!(metrics.status, 200);
@@ -41,7 +42,7 @@ async fn metrics_count_requests_by_route_and_code() {
 #[tokio::test]
 async fn the_document_describes_what_is_served() {
     let account = shared_account();
-    let mut connection = Connection::open(account.address).await;
+    let mut connection = Connection::open(account.address()).await;
     let document = connection.get("/openapi.json").await.ok();
     assert!(document["openapi"].as_str().unwrap().starts_with("3."));
     for path in ["/db/{account}", "/watch/{account}", "/list/{account}"] {
@@ -61,7 +62,7 @@ async fn the_document_describes_what_is_served() {
 #[tokio::test]
 async fn every_answer_has_a_request_id_of_its_own() {
     let account = shared_account();
-    let mut connection = Connection::open(account.address).await;
+    let mut connection = Connection::open(account.address()).await;
     let db = account.path("db");
     let mut ids = Vec::new();
     for request in [
@@ -106,7 +107,7 @@ fn settings_that_can_not_be_are_refused_with_their_name() {
         (vec!["serve", "--no-such-flag"], "--no-such-flag"),
         (vec!["no-such-command"], "no-such-command"),
     ] {
-        let exit = Server::run_to_end(&arguments);
+        let exit = Frontend::run_to_end(&arguments);
         assert!(exit.code.is_some_and(|code| code != 0), "{exit:?}");
         assert!(exit.log.contains(name), "{exit:?}");
     }
@@ -115,11 +116,12 @@ fn settings_that_can_not_be_are_refused_with_their_name() {
 #[tokio::test]
 async fn a_port_in_use_is_refused() {
     let account = shared_account();
+    let address = account.address().to_string();
     let folder = tempfile::tempdir().unwrap();
     let store = format!("embedded:{}", folder.path().join("data").display());
-    let exit = Server::run_to_end(&["serve", "--listen", &account.address.to_string(), "--store", &store]);
+    let exit = Frontend::run_to_end(&["serve", "--listen", &address, "--store", &store]);
     assert!(exit.code.is_some_and(|code| code != 0), "{exit:?}");
-    assert!(exit.log.contains(&account.address.to_string()), "{exit:?}");
+    assert!(exit.log.contains(&address), "{exit:?}");
     assert_eq!(account.count("n", 1).await, 1);
 }
 

@@ -216,7 +216,7 @@ async fn a_value_lives_for_all_of_its_time_and_a_write_without_ttl_ends_the_limi
 #[tokio::test]
 async fn requests_on_one_connection_are_answered_in_order() {
     let account = shared_account();
-    let mut connection = Connection::open(account.address).await;
+    let mut connection = Connection::open(account.address()).await;
     let mut bytes = Vec::new();
     for value in 0..50 {
         let body = json!({"KVSet": [{"Key": "k", "Value": value}], "KVGet": [{"Key": "k"}]});

@@ -91,7 +91,7 @@ fn told_before(answer: &Answer) -> Value {
 /// Sends one request after the other until the connection breaks.
 pub async fn work_until_the_server_is_gone(account: Account, mut ledger: Ledger) -> Ledger {
     // The connection may already be refused: then nothing was sent.
-    if let Ok(mut connection) = Connection::try_open(account.address).await {
+    if let Ok(mut connection) = Connection::try_open(account.address()).await {
         while work(&account, &mut connection, &mut ledger).await.is_ok() {}
     }
     ledger

@@ -4,12 +4,14 @@ use super::{Answer, Connection, Pending, Server, eventually, first_version, raw_
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// An account that no other test uses. Each request has a connection of its own.
+/// An account that no other test uses. Each request has a connection of its own; the connections go to
+/// the frontends in turn.
 #[derive(Clone, Debug)]
 pub struct Account {
-    pub address: SocketAddr,
+    addresses: Arc<[SocketAddr]>,
+    next: Arc<AtomicUsize>,
     pub name: String,
     /// Keeps the shared server running.
     _server: Option<Arc<Server>>,
@@ -18,7 +20,7 @@ pub struct Account {
 /// A new account of the server that tests share.
 pub fn shared_account() -> Account {
     let server = shared_server();
-    Account { address: server.address(), name: new_name(), _server: Some(server) }
+    Account { _server: Some(Arc::clone(&server)), ..Account::of(&server, &new_name()) }
 }
 
 fn new_name() -> String {
@@ -29,7 +31,34 @@ fn new_name() -> String {
 impl Account {
     /// An account of a server that the test has to itself.
     pub fn of(server: &Server, name: &str) -> Self {
-        Self { address: server.address(), name: name.to_owned(), _server: None }
+        let (mut addresses, first) = (server.addresses(), server.address());
+        // Each account has another one as its first.
+        while addresses[0] != first {
+            addresses.rotate_left(1);
+        }
+        Self::at(&addresses, name)
+    }
+
+    /// An account of the frontends with these addresses.
+    pub fn at(addresses: &[SocketAddr], name: &str) -> Self {
+        Self { addresses: addresses.into(), next: Arc::default(), name: name.to_owned(), _server: None }
+    }
+
+    /// The same account, spoken to at one frontend alone: for what a frontend promises only those who
+    /// come to it. That is the order of those who wait for a lock, how many `/list` says they are, its
+    /// metrics, and the host names that it answers to.
+    pub fn on_one_frontend(&self) -> Self {
+        Self { addresses: [self.first_address()].into(), ..self.clone() }
+    }
+
+    /// The address for a new connection.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[self.next.fetch_add(1, Ordering::Relaxed) % self.addresses.len()]
+    }
+
+    /// Where requests queue up for locks.
+    fn first_address(&self) -> SocketAddr {
+        self.addresses[0]
     }
 
     /// Another account of the same server.
@@ -60,22 +89,28 @@ impl Account {
 
     /// Sends a request and does not wait for the answer.
     pub async fn begin(&self, route: &str, body: impl AsRef<[u8]>) -> Pending {
-        let mut connection = Connection::open(self.address).await;
+        self.begin_at(self.address(), route, body).await
+    }
+
+    async fn begin_at(&self, address: SocketAddr, route: &str, body: impl AsRef<[u8]>) -> Pending {
+        let mut connection = Connection::open(address).await;
         connection.send(&super::request_bytes(&self.path(route), body.as_ref())).await.unwrap();
         Pending(connection)
     }
 
-    /// Sends a request for a lock and waits until `waiting` requests are queued for it.
+    /// Sends a request for a lock and waits until `waiting` requests are queued for it. All that are
+    /// sent so stand in one queue, the first frontend's: a queue is a frontend's own.
     pub async fn queue_up(&self, lock: &str, waiting: u64, body: impl AsRef<[u8]>) -> Pending {
-        let pending = self.begin("db", body).await;
+        let pending = self.begin_at(self.first_address(), "db", body).await;
         self.until_waiting(lock, waiting).await;
         pending
     }
 
-    /// Waits until this many requests are queued for the lock.
+    /// Waits until this many requests are queued for the lock at the first frontend.
     pub async fn until_waiting(&self, lock: &str, waiting: u64) {
         eventually("the length of the queue", || async {
-            let found = self.held_lock(lock).await.and_then(|shown| shown["Waiting"].as_u64());
+            let found =
+                self.on_one_frontend().held_lock(lock).await.and_then(|shown| shown["Waiting"].as_u64());
             (found.unwrap_or_default() == waiting).then_some(())
         })
         .await;

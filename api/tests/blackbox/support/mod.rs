@@ -1,17 +1,21 @@
-//! What the tests stand on: the server's process, a client that sends what it is told, and helpers
+//! What the tests stand on: the server's processes, a client that sends what it is told, and helpers
 //! that read answers strictly.
 
 mod account;
 mod answer;
 mod client;
+mod frontend;
 mod json;
 mod server;
+mod store;
 
 pub use account::{Account, shared_account};
 pub use answer::Answer;
 pub use client::{Connection, Pending, request_bytes};
+pub use frontend::{Exit, Frontend};
 pub use json::{first_version, json_text, raw_field, raw_values};
 pub use server::{Server, shared_server};
+pub use store::only_embedded;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -30,7 +34,7 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     }
 }
 
-/// The machine's time, which is also the embedded store's, in Unix seconds.
+/// The machine's time, which is also the stores', in Unix seconds.
 pub fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }

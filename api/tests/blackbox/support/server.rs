@@ -1,94 +1,86 @@
-//! The server as a process of its own.
+//! The server: one process, or several frontends over one store.
 
-use super::PATIENCE;
-use std::io::{BufRead as _, BufReader};
+use super::{Exit, Frontend, store};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const LOG_LINES_SHOWN: usize = 60;
-
-type Log = Arc<Mutex<Vec<String>>>;
-
-/// A running server and its data folder. Dropping it kills the server and deletes the folder.
+/// A running server and its folder. Dropping it kills the server and deletes the folder.
 #[derive(Debug)]
 pub struct Server {
-    process: Child,
-    address: SocketAddr,
+    frontends: Vec<Frontend>,
     folder: TempDir,
-    arguments: Vec<String>,
-    settings: Vec<(&'static str, String)>,
-    log: Log,
-}
-
-/// How a program ended.
-#[derive(Debug)]
-pub struct Exit {
-    pub code: Option<i32>,
-    pub log: String,
+    next: AtomicUsize,
 }
 
 impl Server {
-    /// Starts a server on a new folder.
+    /// Starts a server on a new store.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// Starts a server on a new folder with further environment variables.
+    /// Starts a server on a new store with further environment variables.
     pub fn start_with(settings: &[(&'static str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = format!("embedded:{}", folder.path().join("data").display());
+        let store = store::fresh(&folder.path().join("data"));
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--store", &store].map(str::to_owned);
-        Self::start_in(folder, arguments.into(), settings)
+        Self::start_in(folder, store::frontends(), &arguments, settings)
     }
 
-    /// Starts a server that is told everything by its environment.
+    /// Starts a server that is told everything by its environment, the store too.
     pub fn start_from_environment(settings: &[(&'static str, &str)]) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), vec![], settings)
+        Self::start_in(tempfile::tempdir().unwrap(), 1, &[], settings)
     }
 
-    fn start_in(folder: TempDir, arguments: Vec<String>, settings: &[(&'static str, &str)]) -> Self {
-        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        let (process, address, log) = spawn(&folder, &arguments, &settings);
-        Self { process, address, folder, arguments, settings, log }
+    fn start_in(
+        folder: TempDir,
+        frontends: usize,
+        arguments: &[String],
+        settings: &[(&'static str, &str)],
+    ) -> Self {
+        let start = |_| Frontend::start(folder.path(), arguments, settings);
+        Self { frontends: (0..frontends).map(start).collect(), folder, next: AtomicUsize::new(0) }
     }
 
+    /// The address for a new connection: the frontends' in turn.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        self.frontends[turn % self.frontends.len()].address()
     }
 
-    /// The folder that the store keeps its data in.
+    /// Every frontend's address.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.frontends.iter().map(Frontend::address).collect()
+    }
+
+    /// The folder that the embedded store keeps its data in.
     pub fn data_folder(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// Kills the process at once, as `kill -9` does.
+    /// Kills all its processes at once, as `kill -9` does.
     pub fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        self.frontends.iter_mut().for_each(Frontend::kill);
     }
 
     /// Tells the server to go down.
     pub fn terminate(&self) {
-        // The shell's own `kill`: the program of that name is not on every machine.
-        let script = ["-c", "kill -TERM \"$0\"", &self.process.id().to_string()].map(str::to_owned);
-        assert!(Command::new("sh").args(script).status().unwrap().success());
+        self.frontends.iter().for_each(|frontend| frontend.signal("TERM"));
     }
 
-    /// Waits until the process has ended.
+    /// Waits until all its processes have ended. The code is 0 only if it is every one's.
     pub fn wait_for_exit(&mut self) -> Exit {
-        let code = wait(&mut self.process);
-        Exit { code, log: self.log.lock().unwrap().join("\n") }
+        let exits: Vec<Exit> = self.frontends.iter_mut().map(Frontend::wait_for_exit).collect();
+        let code = exits.iter().map(|exit| exit.code).find(|code| *code != Some(0)).unwrap_or(Some(0));
+        let logs: Vec<String> = exits.into_iter().map(|exit| exit.log).collect();
+        Exit { code, log: logs.join("\n\n") }
     }
 
-    /// Starts the server again on the same folder, on a new port. The old process must have ended.
+    /// Starts the server again on the same store, on new ports. The old processes must have ended.
     pub fn start_again(&mut self) {
-        assert!(self.process.try_wait().unwrap().is_some(), "the server still runs");
-        (self.process, self.address, self.log) = spawn(&self.folder, &self.arguments, &self.settings);
+        self.frontends.iter_mut().for_each(Frontend::start_again);
     }
 
     /// Stops the server in order and starts it again.
@@ -96,29 +88,6 @@ impl Server {
         self.terminate();
         assert_eq!(self.wait_for_exit().code, Some(0));
         self.start_again();
-    }
-
-    /// Runs the program with these arguments until it ends by itself.
-    pub fn run_to_end(arguments: &[&str]) -> Exit {
-        let mut command = program();
-        let mut process = command.args(arguments).stdin(Stdio::null()).spawn().unwrap();
-        let log = Log::default();
-        let (_address, done) = drain_stderr(&mut process, &log);
-        let code = wait(&mut process);
-        done.recv_timeout(PATIENCE).unwrap_or_default();
-        Exit { code, log: log.lock().unwrap().join("\n") }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.process.kill().unwrap_or_default();
-        self.process.wait().unwrap();
-        if std::thread::panicking() {
-            let log = self.log.lock().unwrap();
-            let shown = &log[log.len().saturating_sub(LOG_LINES_SHOWN)..];
-            eprintln!("the server's log:\n{}", shown.join("\n"));
-        }
     }
 }
 
@@ -131,75 +100,4 @@ pub fn shared_server() -> Arc<Server> {
         *shared = Arc::downgrade(&server);
         server
     })
-}
-
-/// Settings under which the whole suite can be run: `DRAGON_TEST_FAST_PATH=false` sets `DRAGON_FAST_PATH`.
-const VARIED: [&str; 2] = ["FAST_PATH", "LOG_FILE_BYTES"];
-
-/// The program with nothing else set by the surroundings.
-fn program() -> Command {
-    let mut command = match std::env::var_os("DRAGON_TEST_PROGRAM") {
-        // From the root of the repository.
-        Some(given) => Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(given)),
-        None => Command::new(env!("CARGO_BIN_EXE_cloud-dragon")),
-    };
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DRAGON_")) {
-        command.env_remove(name);
-    }
-    for name in VARIED {
-        if let Some(value) = std::env::var_os(format!("DRAGON_TEST_{name}")) {
-            command.env(format!("DRAGON_{name}"), value);
-        }
-    }
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    command
-}
-
-fn spawn(
-    folder: &TempDir,
-    arguments: &[String],
-    settings: &[(&'static str, String)],
-) -> (Child, SocketAddr, Log) {
-    let mut command = program();
-    command.args(arguments).current_dir(folder.path()).stdin(Stdio::null());
-    let mut process = command.envs(settings.iter().map(|(name, value)| (name, value))).spawn().unwrap();
-    let log = Log::default();
-    let (address, _done) = drain_stderr(&mut process, &log);
-    let Ok(address) = address.recv_timeout(PATIENCE) else {
-        process.kill().unwrap_or_default();
-        panic!("the server did not listen: {}", log.lock().unwrap().join("\n"));
-    };
-    (process, address, log)
-}
-
-/// Reads what the process says until it ends. Gives the address that it listens on, and its end.
-fn drain_stderr(process: &mut Child, log: &Log) -> (Receiver<SocketAddr>, Receiver<()>) {
-    let stderr = BufReader::new(process.stderr.take().unwrap());
-    let (found, address) = channel();
-    let (ended, end) = channel();
-    let log = Arc::clone(log);
-    std::thread::spawn(move || {
-        for line in stderr.split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).into_owned();
-            let listening =
-                line.split_once("listening on http://").map(|(_, address)| address.trim().parse());
-            if let Some(address) = listening {
-                found.send(address.unwrap()).unwrap_or_default();
-            }
-            log.lock().unwrap().push(line);
-        }
-        ended.send(()).unwrap_or_default();
-    });
-    (address, end)
-}
-
-fn wait(process: &mut Child) -> Option<i32> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(status) = process.try_wait().unwrap() {
-            return status.code();
-        }
-        assert!(Instant::now() < deadline, "the program did not end");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
