@@ -1,0 +1,94 @@
+//! Frontends over a database that no other test uses.
+
+use crate::support::{Account, Frontend};
+use dragon_private_postgres::Server as Postgres;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+
+const SCHEMA: &str = "dragon";
+
+/// Environment of a frontend, beside the usual.
+pub type Settings<'a> = &'a [(&'static str, &'a str)];
+
+pub struct Cluster {
+    pub frontends: Vec<Frontend>,
+    pub postgres: Arc<Postgres>,
+    addresses: Addresses,
+    /// The frontends' working folder.
+    _folder: TempDir,
+}
+
+/// Where the frontends are reached at present.
+#[derive(Clone, Debug)]
+pub struct Addresses(Arc<Mutex<Reached>>);
+
+#[derive(Debug, Default)]
+struct Reached {
+    now: Vec<SocketAddr>,
+    killed: HashSet<SocketAddr>,
+}
+
+impl Cluster {
+    /// Starts so many frontends.
+    pub fn start(frontends: usize) -> Self {
+        let plain: Settings = &[];
+        Self::start_each(&vec![plain; frontends])
+    }
+
+    /// Starts a frontend for each of these environments.
+    pub fn start_each(settings: &[Settings]) -> Self {
+        let postgres = Arc::new(Postgres::start());
+        let folder = tempfile::tempdir().unwrap();
+        let store = postgres.address(SCHEMA);
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--store", &store].map(str::to_owned);
+        let start = |settings: &Settings| Frontend::start(folder.path(), &arguments, settings);
+        let frontends: Vec<Frontend> = settings.iter().map(start).collect();
+        let now = frontends.iter().map(Frontend::address).collect();
+        let addresses = Addresses(Arc::new(Mutex::new(Reached { now, killed: HashSet::new() })));
+        Self { frontends, postgres, addresses, _folder: folder }
+    }
+
+    pub fn addresses(&self) -> Addresses {
+        self.addresses.clone()
+    }
+
+    /// An account whose connections go to the frontends in turn.
+    pub fn account(&self, name: &str) -> Account {
+        let addresses: Vec<SocketAddr> = self.frontends.iter().map(Frontend::address).collect();
+        Account::at(&addresses, name)
+    }
+
+    /// An account at one frontend.
+    pub fn account_at(&self, frontend: usize, name: &str) -> Account {
+        Account::at(&[self.frontends[frontend].address()], name)
+    }
+
+    /// Kills a frontend as `kill -9` does and starts it again.
+    pub fn kill_and_start_again(&mut self, frontend: usize) {
+        self.addresses.0.lock().unwrap().killed.insert(self.frontends[frontend].address());
+        self.frontends[frontend].kill();
+        self.frontends[frontend].start_again();
+        self.addresses.0.lock().unwrap().now[frontend] = self.frontends[frontend].address();
+    }
+
+    /// Kills the database's processes and starts it again.
+    pub async fn crash_database(&self) {
+        let postgres = Arc::clone(&self.postgres);
+        tokio::task::spawn_blocking(move || postgres.crash()).await.unwrap();
+    }
+}
+
+impl Addresses {
+    /// The address of a frontend, counted round and round.
+    pub fn get(&self, at: usize) -> SocketAddr {
+        let reached = self.0.lock().unwrap();
+        reached.now[at % reached.now.len()]
+    }
+
+    /// Whether the frontend that was there has been killed.
+    pub fn was_killed(&self, address: SocketAddr) -> bool {
+        self.0.lock().unwrap().killed.contains(&address)
+    }
+}
