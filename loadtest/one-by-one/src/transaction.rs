@@ -1,0 +1,94 @@
+//! One request as a transaction of its own: BEGIN, read, decide, write, COMMIT; and again when others were
+//! in the way.
+
+use crate::cells::{self, Failure};
+use bytes::Bytes;
+use dragon_contract::{BackendError, Result, Wakeups};
+use dragon_core::UnixMs;
+use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
+use dragon_core::cell::Cell;
+use dragon_core::verdict::{Rows, Verdict};
+use prometheus_client::metrics::counter::Counter;
+use sqlx::{Connection as _, PgPool};
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::{Duration, Instant};
+
+/// How long a request is tried.
+const TIME_MAX: Duration = Duration::from_secs(60);
+/// Pauses between tries grow from the first to the last of these.
+const PAUSE_US: std::ops::Range<u64> = 500..50_000;
+
+/// What requests are committed with.
+#[derive(Clone, Debug)]
+pub struct Transactions {
+    pub pool: PgPool,
+    pub wakeups: Wakeups,
+    pub commits: Counter,
+    pub retries: Counter,
+}
+
+/// Rows that were read, and the cells that turned out to be needed besides.
+#[derive(Debug, Default)]
+struct Known {
+    rows: RowMap,
+    missing: Vec<Cell>,
+}
+
+impl Rows for Known {
+    type Error = BackendError;
+
+    fn row(&mut self, cell: &Cell) -> Result<Option<Bytes>> {
+        if let Some(row) = self.rows.get(cell) {
+            return Ok(row.clone());
+        }
+        self.missing.push(cell.clone());
+        Ok(None)
+    }
+}
+
+impl Transactions {
+    /// Commits one request.
+    pub async fn commit(&self, entry: &Entry) -> Result<(UnixMs, Verdict)> {
+        let (begun, mut pause_us) = (Instant::now(), PAUSE_US.start);
+        loop {
+            match self.attempt(entry).await {
+                Err(Failure::Conflict(_)) if begun.elapsed() < TIME_MAX => {}
+                done => return Ok(done?),
+            }
+            self.retries.inc();
+            // The connection is another's meanwhile. Jittered, so that those in each other's way get out
+            // of step.
+            let random = RandomState::new().hash_one(());
+            tokio::time::sleep(Duration::from_micros(pause_us / 2 + random % (pause_us / 2 + 1))).await;
+            pause_us = (pause_us * 2).min(PAUSE_US.end);
+        }
+    }
+
+    async fn attempt(&self, entry: &Entry) -> std::result::Result<(UnixMs, Verdict), Failure> {
+        let mut connection = self.pool.acquire().await?;
+        let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
+        let mut known = Known::default();
+        known.missing.extend(entry.request.footprint().cloned());
+        let (Decided { mut verdicts, writes }, now_ms) = loop {
+            let missing = std::mem::take(&mut known.missing);
+            let now_ms = cells::read(&mut transaction, &missing, &mut known.rows).await?;
+            let decided = decide_batch([entry], &mut known, now_ms)?;
+            // A duplicate's answer may lie beside another id, which only the stored row names.
+            if known.missing.is_empty() {
+                break (decided, now_ms);
+            }
+        };
+        if !writes.is_empty() {
+            cells::write(&mut transaction, &writes).await?;
+        }
+        transaction.commit().await.map_err(|error| match Failure::from(error) {
+            conflict @ Failure::Conflict(_) => conflict,
+            Failure::Other(error) => Failure::Other(BackendError::OutcomeUnknown(error.to_string())),
+        })?;
+        self.commits.inc();
+        self.wakeups.wake(writes.keys());
+        let verdict = verdicts.pop();
+        let none = || BackendError::OutcomeUnknown("a request without a verdict".into());
+        Ok((now_ms, verdict.ok_or_else(none)?))
+    }
+}
