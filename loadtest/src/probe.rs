@@ -4,6 +4,7 @@
 use crate::answers::Written;
 use crate::client::Connection;
 use crate::http::Request;
+use crate::server::Server;
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -68,6 +69,19 @@ pub async fn metric(address: SocketAddr, name: &str) -> Result<Option<f64>> {
         return Ok(None);
     }
     Ok(parse_metric(std::str::from_utf8(answer.body)?, name))
+}
+
+/// A counter or gauge, of all frontends of a server together.
+///
+/// # Errors
+/// When one does not answer.
+pub async fn total(server: &Server, name: &str) -> Result<Option<f64>> {
+    let mut total = None;
+    for frontend in server.frontends() {
+        let one = metric(frontend, name).await?;
+        total = one.map(|one| one + total.unwrap_or_default()).or(total);
+    }
+    Ok(total)
 }
 
 fn parse_metric(text: &str, name: &str) -> Option<f64> {

@@ -1,9 +1,8 @@
-//! A peer's own program as a private process: found, started on a free port of loopback with its data in a
+//! Another program as a private process: found, started on a free port of loopback with its data in a
 //! temporary folder, and gone at the end. Nothing here knows what
 //! the programs do.
 
 use crate::cpus::Cpus;
-use crate::peers::Start;
 use crate::usage::Processes;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::ffi::OsStr;
@@ -21,6 +20,15 @@ const POLL_TIME: Duration = Duration::from_millis(20);
 const SETPRIV: &str = "`setpriv` is in Debian's package util-linux";
 /// How much of a log is shown when a program fails.
 const LOG_BYTES_SHOWN: usize = 2_000;
+
+/// What programs are started with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Where data folders are made.
+    pub folder: PathBuf,
+    /// Where servers run.
+    pub cpus: Cpus,
+}
 
 /// Finds a program in `PATH`, or in the folders where Debian puts what it keeps out of it.
 #[must_use]
@@ -101,7 +109,7 @@ impl Place {
     /// # Errors
     /// When it can't be made.
     pub fn new(start: &Start) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("cloud-dragon-peer-").tempdir_in(&start.folder)?;
+        let folder = tempfile::Builder::new().prefix("cloud-dragon-load-").tempdir_in(&start.folder)?;
         Ok(Self { folder, user: None, signal: "KILL", cpus: start.cpus.clone() })
     }
 

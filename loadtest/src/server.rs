@@ -1,7 +1,10 @@
 //! The servers under load: started here on free ports, or running already.
 
 use crate::cpus::Cpus;
+use crate::database;
 use crate::dataset::Datasets;
+use crate::plan::OnPostgres;
+use crate::process::{Process, Start};
 use crate::usage::Processes;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::ffi::OsStr;
@@ -30,6 +33,10 @@ pub struct Server {
     /// What it was loaded with for scenarios that share it.
     pub datasets: Datasets,
     child: Option<Child>,
+    /// Further frontends of the same store.
+    others: Vec<Server>,
+    /// Where the data is, when it is not in a folder. It ends last.
+    database: Option<Process>,
     folder: Option<TempDir>,
 }
 
@@ -38,6 +45,8 @@ pub struct Server {
 pub struct Starter {
     /// The server's program.
     pub program: PathBuf,
+    /// The program that commits request by request on Postgres.
+    pub one_by_one: PathBuf,
     /// Where data folders are made.
     pub folder: PathBuf,
     /// The store, where it is not a new embedded one.
@@ -58,6 +67,28 @@ impl Starter {
             Some((url, pid)) => Server::running(url, *pid),
             None => Server::start(&self.program, &self.folder, self.store.as_deref(), &self.cpus),
         }
+    }
+
+    /// Servers on a new Postgres, as one.
+    ///
+    /// # Errors
+    /// When one of them does not come up.
+    pub fn on_postgres(&self, on: OnPostgres) -> Result<Server> {
+        let database = database::start(&Start { folder: self.folder.clone(), cpus: self.cpus.clone() })?;
+        let url = format!("postgres://postgres@{}/postgres", database.address);
+        let (program, place, frontends) = match on {
+            OnPostgres::OneByOne => (&self.one_by_one, ["--database", &url], 1),
+            OnPostgres::OneFrontend => (&self.program, ["--store", &url], 1),
+            OnPostgres::TwoFrontends => (&self.program, ["--store", &url], 2),
+        };
+        let arguments = ["--listen", "127.0.0.1:0", "--log", "info", "--log-format", "text"];
+        let arguments = [&arguments[..], &place].concat();
+        let mut server = Server::spawn(program, &arguments, None, &self.cpus)?;
+        for _ in 1..frontends {
+            server.others.push(Server::spawn(program, &arguments, None, &self.cpus)?);
+        }
+        server.database = Some(database);
+        Ok(server)
     }
 
     /// This program's echo server.
@@ -94,7 +125,8 @@ impl Server {
         let address = address.trim_end_matches('/').replace("localhost", "127.0.0.1");
         let address: SocketAddr = address.parse().with_context(|| format!("the address in {url}"))?;
         ensure!(address.ip().is_loopback(), "{address} is not this machine: load goes to loopback only");
-        Ok(Self { address, pid, datasets: Datasets::default(), child: None, folder: None })
+        let datasets = Datasets::default();
+        Ok(Self { address, pid, datasets, child: None, others: Vec::new(), database: None, folder: None })
     }
 
     fn spawn<A: AsRef<OsStr>>(
@@ -113,17 +145,47 @@ impl Server {
         let pid = Some(child.id());
         let address_none = SocketAddr::from(([127, 0, 0, 1], 0));
         let datasets = Datasets::default();
-        let mut server = Self { address: address_none, pid, datasets, child: Some(child), folder };
+        let mut server = Self {
+            address: address_none,
+            pid,
+            datasets,
+            child: Some(child),
+            others: Vec::new(),
+            database: None,
+            folder,
+        };
         server.address = address
             .recv_timeout(START_TIME_MAX)
             .with_context(|| format!("{} did not say where it listens", program.display()))?;
         Ok(server)
     }
 
-    /// Its process, where it is known.
+    /// Where its frontends answer: most servers have one, which is `address`.
+    pub fn frontends(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.address).chain(self.others.iter().map(|other| other.address))
+    }
+
+    /// Where the client of this number goes: clients take the frontends in turn.
+    #[must_use]
+    pub fn frontend(&self, client: usize) -> SocketAddr {
+        match client % (1 + self.others.len()) {
+            0 => self.address,
+            number => self.others[number - 1].address,
+        }
+    }
+
+    /// Its processes, where they are known, and its database's.
     #[must_use]
     pub fn processes(&self) -> Processes {
-        self.pid.map_or_else(Processes::unknown, Processes::one)
+        let own = self.pid.map_or_else(Processes::unknown, Processes::one);
+        let others = self.others.iter().map(Self::processes);
+        others.chain(self.database_processes()).fold(own, Processes::and)
+    }
+
+    /// The processes of its database, where it has one.
+    #[must_use]
+    pub fn database_processes(&self) -> Option<Processes> {
+        self.database.as_ref().map(Process::processes)
     }
 
     /// Bytes that its data takes on disk, where it was started here on files.

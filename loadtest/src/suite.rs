@@ -1,15 +1,18 @@
 //! Runs steps one after another. One that fails is noted, and the others run all the same.
 
+use crate::on_postgres;
 use crate::options::Options;
 use crate::outcome::Outcome;
-use crate::peers::{self, Peers};
-use crate::plan::{Length, Place, Step, Target};
+use crate::peers::Peers;
+use crate::plan::{Length, OnPostgres, Place, Scenario, Step, Target};
+use crate::process;
 use crate::progress::Progress;
 use crate::report::{Report, Row};
 use crate::scenarios;
 use crate::server::{Server, Starter};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -27,13 +30,21 @@ pub async fn run(options: &Options, cpus: crate::cpus::Cpus) -> Result<Report> {
     let program = match (&running, &servers.server_bin) {
         (Some(_), _) => PathBuf::new(),
         (None, Some(program)) => program.clone(),
-        (None, None) => beside_this_program()?,
+        (None, None) => beside_this_program("cloud-dragon", "--server-bin")?,
     };
-    let start = peers::Start { folder: servers.folder.clone(), cpus: cpus.clone() };
+    let start = process::Start { folder: servers.folder.clone(), cpus: cpus.clone() };
     let peers = if servers.with_peers { Some(Peers::new(start)?) } else { None };
     let (store, folder) = (servers.store.clone(), servers.folder.clone());
-    let starter = Starter { program, folder, store, running, cpus };
     let steps = options.steps();
+    let is_on_postgres = steps.iter().any(|step| matches!(step.target, Target::OnPostgres(_)));
+    ensure!(running.is_none() || !is_on_postgres, "servers on Postgres are started here: not with --url");
+    let has_one_by_one = steps.iter().any(|step| step.target == Target::OnPostgres(OnPostgres::OneByOne));
+    let one_by_one = match &servers.one_by_one_bin {
+        Some(program) => program.clone(),
+        None if has_one_by_one => beside_this_program("dragon-one-by-one", "--one-by-one-bin")?,
+        None => PathBuf::new(),
+    };
+    let starter = Starter { program, one_by_one, folder, store, running, cpus };
     let mut run = Run { starter, kept: HashMap::new(), echo: None, peers };
     let mut report = Report::new();
     let mut progress = Progress::new(steps.len());
@@ -52,7 +63,7 @@ pub async fn run(options: &Options, cpus: crate::cpus::Cpus) -> Result<Report> {
                 progress.end(&format!("FAILED: {error:#}"));
                 report.failures.push(failure);
                 // What it left behind must not disturb the next one.
-                run.kept.remove(&step.place);
+                run.kept.remove(&(step.target, step.place));
             }
         }
         run.forget(&steps[number + 1..]);
@@ -65,7 +76,7 @@ pub async fn run(options: &Options, cpus: crate::cpus::Cpus) -> Result<Report> {
 struct Run {
     starter: Starter,
     /// Servers that more steps will use.
-    kept: HashMap<Place, Server>,
+    kept: HashMap<(Target, Place), Server>,
     echo: Option<Server>,
     peers: Option<Peers>,
 }
@@ -94,30 +105,40 @@ impl Run {
                 Some(echo) => echo,
                 none => none.insert(self.starter.echo()?),
             },
-            Target::CloudDragon => {
+            // It needs servers of its own, and starts them on files.
+            Target::OnPostgres(_) if *scenario == Scenario::IdleLongPolls => return Ok(None),
+            Target::CloudDragon | Target::OnPostgres(_) => {
+                let key = (*target, *place);
                 if *place == Place::New {
-                    self.kept.remove(place);
+                    self.kept.remove(&key);
                 }
-                match self.kept.entry(*place) {
-                    std::collections::hash_map::Entry::Occupied(kept) => kept.into_mut(),
-                    std::collections::hash_map::Entry::Vacant(none) => none.insert(self.starter.server()?),
+                match (self.kept.entry(key), target) {
+                    (Entry::Occupied(kept), _) => kept.into_mut(),
+                    (Entry::Vacant(none), Target::OnPostgres(on)) => {
+                        none.insert(self.starter.on_postgres(*on)?)
+                    }
+                    (Entry::Vacant(none), _) => none.insert(self.starter.server()?),
                 }
             }
         };
-        scenarios::run(*scenario, parameters, server, &self.starter).await.map(Some)
+        let before = on_postgres::Counts::of(server).await?;
+        let outcome = scenarios::run(*scenario, parameters, server, &self.starter).await?;
+        Ok(Some(before.until_now(server, outcome).await?))
     }
 
     /// Ends the servers that no later step uses.
     fn forget(&mut self, later: &[Step]) {
-        self.kept.retain(|place, _| *place != Place::New && later.iter().any(|step| step.place == *place));
+        self.kept.retain(|(target, place), _| {
+            *place != Place::New && later.iter().any(|step| (step.target, step.place) == (*target, *place))
+        });
     }
 }
 
-fn beside_this_program() -> Result<PathBuf> {
-    let program = std::env::current_exe()?.with_file_name("cloud-dragon");
-    anyhow::ensure!(
+fn beside_this_program(name: &str, option: &str) -> Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name(name);
+    ensure!(
         program.is_file(),
-        "there is no {}: build it (cargo build --release), or name it with --server-bin",
+        "there is no {}: build it (cargo build --release), or name it with {option}",
         program.display()
     );
     Ok(program)

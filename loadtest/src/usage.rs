@@ -10,9 +10,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// The processes of one server.
 #[derive(Clone, Debug, Default)]
 pub struct Processes {
-    pids: Vec<u32>,
-    /// Whether those that they started count too (a server with a process for each connection).
-    with_children: bool,
+    singles: Vec<u32>,
+    /// Those of which the ones that they started count too (a server with a process for each connection).
+    families: Vec<u32>,
 }
 
 impl Processes {
@@ -25,14 +25,21 @@ impl Processes {
     /// A server that is one process.
     #[must_use]
     pub fn one(pid: u32) -> Self {
-        Self { pids: vec![pid], with_children: false }
+        Self { singles: vec![pid], families: Vec::new() }
     }
 
     /// A server that is a process with all that it started, and they started.
     #[must_use]
-    #[cfg_attr(not(feature = "peers"), allow(dead_code))]
     pub fn family(pid: u32) -> Self {
-        Self { pids: vec![pid], with_children: true }
+        Self { singles: Vec::new(), families: vec![pid] }
+    }
+
+    /// These and others.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.singles.extend(others.singles);
+        self.families.extend(others.families);
+        self
     }
 
     /// CPU time so far, in user and system mode, where there is something to ask. Children that have ended
@@ -41,7 +48,7 @@ impl Processes {
     /// # Errors
     /// When a process is gone.
     pub fn cpu_time(&self) -> Result<Option<Duration>> {
-        self.sum(if self.with_children { cpu_time_with_ended } else { cpu_time })
+        self.sum(cpu_time, cpu_time_with_ended)
     }
 
     /// Memory in RAM now, in KiB. Of a family it is the proportional share, since its members share much.
@@ -49,7 +56,7 @@ impl Processes {
     /// # Errors
     /// When a process is gone.
     pub fn rss_kib(&self) -> Result<Option<u64>> {
-        self.sum(if self.with_children { pss_kib } else { rss_kib })
+        self.sum(rss_kib, pss_kib)
     }
 
     /// The most memory since [`Self::forget_rss_peak`]; not known of a family.
@@ -57,27 +64,30 @@ impl Processes {
     /// # Errors
     /// When a process is gone.
     pub fn rss_peak_kib(&self) -> Result<Option<u64>> {
-        if self.with_children { Ok(None) } else { self.sum(rss_peak_kib) }
+        if self.families.is_empty() { self.sum(rss_peak_kib, rss_peak_kib) } else { Ok(None) }
     }
 
     /// Begins a new peak, where the kernel lets us; else the old one stays.
     pub fn forget_rss_peak(&self) {
-        for pid in &self.pids {
+        for pid in &self.singles {
             let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
         }
     }
 
-    fn sum<T: std::iter::Sum>(&self, of: fn(u32) -> Result<T>) -> Result<Option<T>> {
-        if self.pids.is_empty() {
+    fn sum<T: std::iter::Sum>(
+        &self,
+        of: fn(u32) -> Result<T>,
+        of_member: fn(u32) -> Result<T>,
+    ) -> Result<Option<T>> {
+        if self.singles.is_empty() && self.families.is_empty() {
             return Ok(None);
         }
-        let roots = self.pids.iter().map(|pid| of(*pid));
-        if !self.with_children {
-            return roots.sum::<Result<T>>().map(Some);
-        }
+        let singles = self.singles.iter().map(|pid| of(*pid));
+        let roots = self.families.iter().map(|pid| of_member(*pid));
         // Children come and go, so one that is gone is no error.
-        let children = descendants(&self.pids).into_iter().filter_map(|pid| of(pid).ok().map(Ok));
-        roots.chain(children).sum::<Result<T>>().map(Some)
+        let children = if self.families.is_empty() { Vec::new() } else { descendants(&self.families) };
+        let children = children.into_iter().filter_map(|pid| of_member(pid).ok().map(Ok));
+        singles.chain(roots).chain(children).sum::<Result<T>>().map(Some)
     }
 }
 
@@ -177,6 +187,8 @@ mod tests {
         assert!(descendants(&[me]).contains(&child.id()));
         assert!(family.rss_kib().unwrap().unwrap() > 100);
         assert_eq!(family.rss_peak_kib().unwrap(), None);
+        let both = Processes::one(child.id()).and(family.clone());
+        assert!(both.rss_kib().unwrap() > family.rss_kib().unwrap());
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(family.cpu_time().unwrap().unwrap() >= processes.cpu_time().unwrap().unwrap());

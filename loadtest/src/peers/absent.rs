@@ -1,8 +1,9 @@
 //! What there is in a program that was built without peers: nobody.
 
 use crate::outcome::Outcome;
-use crate::peers::{Promise, Start};
+use crate::peers::Promise;
 use crate::plan::{Parameters, Peer, Scenario};
+use crate::process::Start;
 use anyhow::{Result, bail};
 
 /// The peers that run.

@@ -1,9 +1,9 @@
 //! What the scenarios ask of a peer. Each method is one thing that a user of the peer would do the same way,
 //! and returns when the peer has answered that it is done.
 
-use crate::peers::Start;
-use crate::peers::process::Process;
 use crate::peers::watch::Notices;
+use crate::process::Process;
+use crate::process::Start;
 use anyhow::Result;
 use std::rc::Rc;
 use tokio::task::JoinSet;

@@ -1,10 +1,10 @@
 //! etcd through `etcd-client` (gRPC): many requests at once on a few connections, which is what HTTP/2 is
 //! for.
 
-use crate::peers::Start;
 use crate::peers::client::{Client, Mixed, Peer, Seen};
-use crate::peers::process::{Place, Process, find, free_ports};
 use crate::peers::watch::Notices;
+use crate::process::Start;
+use crate::process::{Place, Process, find, free_ports};
 use anyhow::{Context as _, Result, bail, ensure};
 use etcd_client::{
     Compare, CompareOp, GetResponse, KvClient, LockClient, LockOptions, PutOptions, Txn, TxnOp,

@@ -2,7 +2,7 @@
 //! knows of them: without the feature `peers` there are none, and this file is all there is.
 //!
 //! What a run asks for: the first step for a peer starts it, in a private data folder under
-//! `Start::folder`, on a free port of loopback, with every command started through `Start::cpus`
+//! `Start::folder` (see [`crate::process`]), on a free port of loopback, with every command started through `Start::cpus`
 //! (`Cpus::spawn`), so that it runs on the server's cores. It stays, for the steps that follow, until
 //! `Peers` is dropped, and then its processes and its data are gone. A step does the scenario's work as
 //! [`crate::scenarios`] does it on Cloud Dragon: as many clients, keys (`accounts` × `keys` of them) and
@@ -10,9 +10,7 @@
 //! [`crate::usage::Processes`] for CPU and memory, each answer checked and at the end what the peer holds.
 //! Every step begins on keys of its own.
 
-use crate::cpus::Cpus;
 use serde::Serialize;
-use std::path::PathBuf;
 
 #[cfg(feature = "peers")]
 mod checks;
@@ -22,8 +20,6 @@ mod client;
 mod etcd;
 #[cfg(feature = "peers")]
 mod postgres;
-#[cfg(feature = "peers")]
-mod process;
 #[cfg(feature = "peers")]
 mod promises;
 #[cfg(feature = "peers")]
@@ -44,16 +40,6 @@ mod absent;
 pub use absent::Peers;
 #[cfg(feature = "peers")]
 pub use running::Peers;
-
-/// What peers are started with.
-#[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "peers"), allow(dead_code))]
-pub struct Start {
-    /// Where data folders are made.
-    pub folder: PathBuf,
-    /// Where servers run.
-    pub cpus: Cpus,
-}
 
 /// What a peer promises, for the report: work is only the same where the promise is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

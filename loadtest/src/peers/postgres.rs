@@ -4,10 +4,10 @@
 //! `tokio-postgres` and not sqlx, which the server itself uses: it does less for a statement, and a peer
 //! has to be as fast as it can.
 
-use crate::peers::Start;
+use crate::database;
 use crate::peers::client::{Client, Mixed, Peer, Seen};
-use crate::peers::process::{Place, Process, find, free_ports};
 use crate::peers::watch::Notices;
+use crate::process::{Process, Start};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::rc::Rc;
 use tokio::task::JoinSet;
@@ -56,8 +56,8 @@ WITH written AS (
 )
 SELECT pg_notify(key, convert_from($2, 'UTF8')) FROM written";
 
-/// More connections than this it is not made for: each is a process.
-pub const CONNECTIONS_MAX: usize = 480;
+/// As many workers as leave it some connections for the rest.
+pub const CONNECTIONS_MAX: usize = database::CONNECTIONS_MAX - 20;
 
 /// A server.
 #[derive(Debug)]
@@ -89,32 +89,9 @@ impl Peer for Postgres {
     type Client = Connection;
 
     async fn start(start: &Start) -> Result<Self> {
-        let initdb = find("initdb").context("there is no initdb")?;
-        let program = find("postgres").context("there is no postgres")?;
-        let place = Place::for_postgres(start)?;
-        let data = place.data();
-        let data = data.to_str().context("the folder's name is no text")?;
-        let arguments = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D", data];
-        place.run(&initdb, &arguments)?;
-        let [address] = free_ports()?;
-        let port = format!("port={}", address.port());
-        let mut arguments = vec!["-D", data, "-c", "listen_addresses=127.0.0.1", "-c", &port];
-        arguments.extend(["-c", "unix_socket_directories=", "-c", "max_connections=500"]);
-        arguments.extend(["-c", "shared_buffers=256MB", "-c", "fsync=on", "-c", "synchronous_commit=on"]);
-        let postgres = Self { process: place.start(&program, &arguments, address)? };
-        let mut last = None;
-        // It accepts connections a little before it lets anyone in.
-        for _ in 0..100 {
-            match postgres.client().await {
-                Ok(client) => {
-                    client.batch_execute(TABLES).await?;
-                    return Ok(postgres);
-                }
-                Err(error) => last = Some(error),
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        bail!("Postgres lets nobody in: {last:?}")
+        let postgres = Self { process: database::start(start)? };
+        postgres.client().await?.batch_execute(TABLES).await?;
+        Ok(postgres)
     }
 
     fn process(&self) -> &Process {

@@ -3,10 +3,10 @@
 //! The crate and not `fred`: its releases come every few weeks, while fred's last one is more than a year
 //! old, and most of the field uses it.
 
-use crate::peers::Start;
 use crate::peers::client::{Client, Mixed, Peer, Seen};
-use crate::peers::process::{Place, Process, find, free_ports};
 use crate::peers::watch::Notices;
+use crate::process::Start;
+use crate::process::{Place, Process, find, free_ports};
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::StreamExt as _;
 use redis::aio::MultiplexedConnection;

@@ -3,11 +3,11 @@
 use crate::outcome::Outcome;
 use crate::peers::etcd::Etcd;
 use crate::peers::postgres::Postgres;
-use crate::peers::process::find;
 use crate::peers::redis::Redis;
 use crate::peers::work::Run;
 use crate::peers::{Promise, Start, client, promises};
 use crate::plan::{Parameters, Peer, Scenario};
+use crate::process::find;
 use anyhow::{Context as _, Result, bail};
 use std::process::Command;
 

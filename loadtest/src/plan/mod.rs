@@ -59,9 +59,24 @@ pub enum Target {
     CloudDragon,
     /// The bare Poem server.
     Echo,
+    /// The server with its data in Postgres.
+    #[serde(untagged)]
+    OnPostgres(OnPostgres),
     /// Something else that a user could take instead.
     #[serde(untagged)]
     Peer(Peer),
+}
+
+/// Servers on one Postgres.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnPostgres {
+    /// One that commits each request in a transaction of its own: the reference
+    OneByOne,
+    /// Cloud Dragon
+    OneFrontend,
+    /// Two frontends of Cloud Dragon, which clients take in turn
+    TwoFrontends,
 }
 
 /// A peer.
@@ -83,6 +98,9 @@ impl Target {
         match self {
             Self::CloudDragon => "Cloud Dragon",
             Self::Echo => "Poem echo",
+            Self::OnPostgres(OnPostgres::OneByOne) => "Postgres, one by one",
+            Self::OnPostgres(OnPostgres::OneFrontend) => "Postgres, 1 frontend",
+            Self::OnPostgres(OnPostgres::TwoFrontends) => "Postgres, 2 frontends",
             Self::Peer(Peer::Redis) => "Redis",
             Self::Peer(Peer::Etcd) => "etcd",
             Self::Peer(Peer::Postgres) => "Postgres",
@@ -125,6 +143,16 @@ impl Step {
         let target = if scenario == Scenario::Echo { Target::Echo } else { Target::CloudDragon };
         let place = suites::place(scenario, &parameters);
         Self { scenario, parameters, target, block, place }
+    }
+
+    /// The step that is done by servers on Postgres. As many contend for a lock at each of two frontends as
+    /// at a single one: what is asked is whether they share it.
+    #[must_use]
+    pub fn on_postgres(scenario: Scenario, mut parameters: Parameters, block: usize, on: OnPostgres) -> Self {
+        if (scenario, on) == (Scenario::LockPairs, OnPostgres::TwoFrontends) {
+            parameters.connections *= 2;
+        }
+        Self { target: Target::OnPostgres(on), ..Self::new(scenario, parameters, block) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The suites: which steps they have, in which order, and how long each takes.
 
-use crate::plan::{Length, Pace, Parameters, Peer, Place, Scenario, Step, Target};
+use crate::plan::{Length, OnPostgres, Pace, Parameters, Peer, Place, Scenario, Step, Target};
+use clap::ValueEnum as _;
 use std::time::Duration;
 
 /// Collects steps; those that peers do too are followed by theirs, so that what disturbs the machine
@@ -46,6 +47,14 @@ impl<'a> Collector<'a> {
             let step = Step::new(scenario, parameters.clone(), self.block);
             self.steps.push(Step { target: Target::Peer(*peer), ..step });
         }
+    }
+
+    /// On each of the servers on Postgres, as a block of their own: they are compared with one another.
+    fn add_on_postgres(&mut self, scenario: Scenario, parameters: &Parameters) {
+        for on in OnPostgres::value_variants() {
+            self.steps.push(Step::on_postgres(scenario, parameters.clone(), self.block, *on));
+        }
+        self.block += 1;
     }
 
     /// Writes and counters of each shape beside the echo, at each number of connections, in rounds.
@@ -177,6 +186,28 @@ pub fn quick(peers: &[Peer]) -> Vec<Step> {
     all.steps
 }
 
+/// The store on Postgres beside a transaction for each request, and two frontends beside one.
+#[must_use]
+pub fn postgres() -> Vec<Step> {
+    let mut all = Collector::new(&[], 1.0, 4.0);
+    for (scenario, shape, connections) in [
+        (Scenario::KvWrite, KEYS, 400),
+        (Scenario::KvWrite, KEYS, 64),
+        (Scenario::KvWrite, ACCOUNTS, 400),
+        (Scenario::Counter, ONE, 400),
+        (Scenario::Counter, KEYS, 400),
+        (Scenario::KvRead, KEYS, 64),
+        (Scenario::Mixed, KEYS, 16),
+        (Scenario::LockPairs, ONE, 50),
+        (Scenario::WatchOne, ONE, 1),
+        (Scenario::WatchOne, ONE, 1_000),
+    ] {
+        let wakes = if connections == 1 { 50 } else { 5 };
+        all.add_on_postgres(scenario, &Parameters { wakes, ..all.at(shape, connections) });
+    }
+    all.steps
+}
+
 /// How a scenario runs when it is asked for alone and nothing else is said.
 #[must_use]
 pub fn alone(scenario: Scenario) -> Parameters {
@@ -222,7 +253,6 @@ pub fn place(scenario: Scenario, parameters: &Parameters) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::ValueEnum as _;
 
     /// The time that the steps themselves take: what is set up and checked comes on top.
     fn seconds(steps: &[Step]) -> f64 {
@@ -244,6 +274,22 @@ mod tests {
             assert!(seconds(&steps) < seconds_max, "{}", seconds(&steps));
             assert!(seconds(&suite(&peers)) < 2.5 * seconds_max, "{}", seconds(&suite(&peers)));
         }
+    }
+
+    #[test]
+    fn what_is_on_postgres_is_compared() {
+        let steps = postgres();
+        assert!(seconds(&steps) < 240.0, "{}", seconds(&steps));
+        for block in steps.chunk_by(|one, other| one.block == other.block) {
+            let on: Vec<Target> = block.iter().map(|step| step.target).collect();
+            let all: Vec<Target> =
+                OnPostgres::value_variants().iter().map(|on| Target::OnPostgres(*on)).collect();
+            assert_eq!(on, all);
+        }
+        let contenders = |step: &&Step| step.scenario == Scenario::LockPairs;
+        let contenders: Vec<usize> =
+            steps.iter().filter(contenders).map(|step| step.parameters.connections).collect();
+        assert_eq!(contenders, [50, 50, 100], "as many at each frontend");
     }
 
     #[test]

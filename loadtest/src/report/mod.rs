@@ -3,6 +3,7 @@
 
 mod html;
 mod json;
+mod on_postgres;
 mod plot;
 mod summary;
 mod table;
@@ -12,7 +13,7 @@ pub use summary::Summary;
 use crate::machine::Machine;
 use crate::outcome::Outcome;
 use crate::peers::Promise;
-use crate::plan::{Scenario, Step, Target, grouped};
+use crate::plan::{OnPostgres, Scenario, Step, Target, grouped};
 
 /// From this much of a core on, the client may be what limits a step.
 const CLIENT_BUSY: f64 = 0.9;
@@ -132,6 +133,20 @@ impl Report {
                 "None.",
                 "Sends the body back: what HTTP itself costs.",
             ));
+        }
+        for on in [OnPostgres::OneByOne, OnPostgres::OneFrontend, OnPostgres::TwoFrontends] {
+            if self.rows.iter().any(|row| row.step.target == Target::OnPostgres(on)) {
+                let differences = match on {
+                    OnPostgres::OneByOne => "Each request is a transaction of its own.",
+                    OnPostgres::OneFrontend | OnPostgres::TwoFrontends => "",
+                };
+                all.push(promise(
+                    Target::OnPostgres(on).name(),
+                    "As Cloud Dragon; what is synced is the database's log (fsync and synchronous_commit are on).",
+                    "As Cloud Dragon.",
+                    differences,
+                ));
+            }
         }
         all.extend(self.promises.iter().cloned());
         all

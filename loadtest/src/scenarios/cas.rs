@@ -152,7 +152,7 @@ pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
     let space = Space::new("cas", parameters.accounts, parameters.keys);
     let book = RefCell::new(Book::new(space.accounts, space.keys));
     let notes = Rc::new(Notes { book, conflicts: Cell::new(0) });
-    let new = |number| Cas::new(server.address, &space, &notes, number);
+    let new = |number| Cas::new(server.frontend(number), &space, &notes, number);
     let (measured, _) = exchange::run(server, parameters, new).await?;
     let book = notes.book.take();
     verify(server.address, &space, &book).await?;

@@ -102,7 +102,7 @@ impl Exchange for Counter {
 pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
     let space = Space::new("counter", parameters.accounts, parameters.keys);
     let book = Rc::new(RefCell::new(Book::new(space.accounts, space.keys)));
-    let new = |number| Counter::new(server.address, &space, &book, number);
+    let new = |number| Counter::new(server.frontend(number), &space, &book, number);
     let (measured, _) = exchange::run(server, parameters, new).await?;
     verify(server.address, &space, &book.take()).await?;
     Ok(Outcome::of(measured))

@@ -122,7 +122,8 @@ impl Exchange for Idempotent {
 pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
     let space = Space::new("idempotent", parameters.accounts, parameters.keys);
     let book = Rc::new(RefCell::new(Book::new(space.accounts, space.keys)));
-    let new = |number| Idempotent::new(server.address, &space, &book, number, parameters.value_bytes);
+    let new =
+        |number| Idempotent::new(server.frontend(number), &space, &book, number, parameters.value_bytes);
     let (measured, done) = exchange::run(server, parameters, new).await?;
     // A duplicate that had been applied would have raised a revision that no answer explains.
     verify(server.address, &space, &book.take(), parameters.value_bytes).await?;

@@ -98,7 +98,7 @@ fn is_as_loaded(body: &[u8], name: &[u8], version: u64, text: &[u8]) -> bool {
 pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
     let Parameters { accounts, keys, value_bytes, .. } = *parameters;
     let dataset = dataset::loaded(server, "read", accounts, keys, value_bytes).await?;
-    let new = |number| KvRead::new(server.address, &dataset, number);
+    let new = |number| KvRead::new(server.frontend(number), &dataset, number);
     Ok(Outcome::of(exchange::run(server, parameters, new).await?.0))
 }
 

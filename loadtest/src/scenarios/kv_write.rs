@@ -149,7 +149,7 @@ impl Exchange for KvWrite {
 pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
     let space = Space::new("kv-write", parameters.accounts, parameters.keys);
     let book = Rc::new(RefCell::new(Book::new(space.accounts, space.keys)));
-    let new = |number| KvWrite::new(server.address, &space, &book, number, parameters.value_bytes);
+    let new = |number| KvWrite::new(server.frontend(number), &space, &book, number, parameters.value_bytes);
     let (measured, _) = exchange::run(server, parameters, new).await?;
     verify(server.address, &space, &book.take(), parameters.value_bytes).await?;
     Ok(Outcome::of(measured))

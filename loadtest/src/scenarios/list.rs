@@ -121,7 +121,7 @@ pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
     let dataset = dataset::loaded(server, "read", accounts, keys, value_bytes).await?;
     let pages = accounts * keys.div_ceil(KEYS_A_PAGE);
     let known = Rc::new(RefCell::new(vec![None; pages]));
-    let new = |number| Lister::new(server.address, &dataset, &known, number);
+    let new = |number| Lister::new(server.frontend(number), &dataset, &known, number);
     let (measured, _) = exchange::run(server, parameters, new).await?;
     let seen = known.borrow().iter().filter(|page| page.is_some()).count();
     Ok(Outcome::of(measured).with("pages of 100 seen", seen as f64).with("pages there are", pages as f64))

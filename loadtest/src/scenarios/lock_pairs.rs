@@ -5,9 +5,10 @@ use crate::answers::{Granted, released};
 use crate::client::Answer;
 use crate::exchange::{self, Answered, Exchange};
 use crate::http::{Field, Request};
+use crate::latency::Latencies;
 use crate::outcome::Outcome;
 use crate::plan::Parameters;
-use crate::probe::{Probe, metric};
+use crate::probe::{Probe, total};
 use crate::random::Random;
 use crate::scenarios::held;
 use crate::scenarios::holder::Holder;
@@ -16,6 +17,7 @@ use crate::space::{NAME_DIGITS, Space};
 use crate::sync_rate::syncs_per_s;
 use anyhow::Result;
 use serde_json::json;
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
@@ -49,6 +51,9 @@ impl Laid {
     }
 }
 
+/// What the contenders at one frontend note together.
+type Times = Rc<RefCell<Latencies>>;
+
 struct Contender {
     take: Laid,
     release: Laid,
@@ -60,10 +65,19 @@ struct Contender {
     lock: usize,
     holds: bool,
     grants: u64,
+    /// How long each pair took, of all contenders at the same frontend.
+    times: Times,
+    begun: Instant,
 }
 
 impl Contender {
-    fn new(address: SocketAddr, space: &Space, holders: &Rc<[Holder]>, connection: usize) -> Self {
+    fn new(
+        address: SocketAddr,
+        space: &Space,
+        holders: &Rc<[Holder]>,
+        times: &Times,
+        connection: usize,
+    ) -> Self {
         let name = format!("lock-{:0NAME_DIGITS$}", 0);
         let take = json!({"LockID": name, "LockDur": 60, "LockWait": 60}).to_string();
         let release = format!(r#"{{"UnlockID":"{name}","Unlock":{:HANDLE_BYTES$}}}"#, 0);
@@ -79,6 +93,8 @@ impl Contender {
             lock: 0,
             holds: false,
             grants: 0,
+            times: Rc::clone(times),
+            begun: Instant::now(),
         }
     }
 
@@ -97,6 +113,7 @@ impl Exchange for Contender {
         self.lock = self.random.below(self.space.keys);
         self.take.write(self.account, self.lock);
         self.release.write(self.account, self.lock);
+        self.begun = Instant::now();
         &self.take.request
     }
 
@@ -104,6 +121,7 @@ impl Exchange for Contender {
         if self.holds {
             released(answer)?;
             self.holds = false;
+            self.times.borrow_mut().record(self.begun.elapsed());
             return Ok(Answered::Done { operations: 2 });
         }
         let granted = Granted::read(answer)?;
@@ -121,19 +139,23 @@ impl Exchange for Contender {
 /// # Errors
 /// For a wrong answer, above all two holders.
 pub async fn run(server: &Server, parameters: &Parameters, folder: &Path) -> Result<Outcome> {
-    let address = server.address;
     let space = Space::new("lock-pairs", parameters.accounts, parameters.keys);
     let contended = space.accounts * space.keys == 1;
     let syncs_before = contended.then(|| syncs_per_s(folder, SYNC_TIME)).transpose()?;
     let holders: Rc<[Holder]> = vec![Holder::default(); space.accounts * space.keys].into();
-    let before = [metric(address, BATCHES).await?, metric(address, SYNCS).await?];
+    let before = [total(server, BATCHES).await?, total(server, SYNCS).await?];
     let begun = Instant::now();
-    let new = |number| Contender::new(address, &space, &holders, number);
+    let times: Vec<(SocketAddr, Times)> =
+        server.frontends().map(|address| (address, Times::default())).collect();
+    let new = |number| {
+        let (address, times) = &times[number % times.len()];
+        Contender::new(*address, &space, &holders, times, number)
+    };
     let (measured, done) = exchange::run(server, parameters, new).await?;
     let all_s = begun.elapsed().as_secs_f64();
-    let after = [metric(address, BATCHES).await?, metric(address, SYNCS).await?];
+    let after = [total(server, BATCHES).await?, total(server, SYNCS).await?];
     let rate = |at: usize| after[at].zip(before[at]).map(|(after, before)| (after - before) / all_s);
-    held::no_locks(&mut Probe::open(address).await?, &space).await?;
+    held::no_locks(&mut Probe::open(server.address).await?, &space).await?;
     let pairs_per_s = measured.units as f64 / measured.wall.as_secs_f64();
     let mut outcome = Outcome::of(measured)
         .with_known("batches/s meanwhile", rate(0))
@@ -142,6 +164,9 @@ pub async fn run(server: &Server, parameters: &Parameters, folder: &Path) -> Res
             "pairs a synced batch",
             rate(1).filter(|rate| *rate > 0.0).map(|rate| pairs_per_s / rate),
         );
+    if times.len() > 1 {
+        outcome = with_shares(outcome, &times);
+    }
     if let Some(syncs_before) = syncs_before {
         let idle = f64::midpoint(syncs_before, syncs_per_s(folder, SYNC_TIME)?);
         let grants = || done.iter().map(|contender| contender.grants as f64);
@@ -153,6 +178,20 @@ pub async fn run(server: &Server, parameters: &Parameters, folder: &Path) -> Res
     Ok(outcome)
 }
 
+/// What each frontend has got of the locks, warm-up included, and how long that took.
+fn with_shares(mut outcome: Outcome, times: &[(SocketAddr, Times)]) -> Outcome {
+    let all: u64 = times.iter().map(|(_, times)| times.borrow().count()).sum();
+    for (number, (_, times)) in (1..).zip(times) {
+        let times = times.borrow();
+        let percentiles = times.percentiles();
+        outcome = outcome
+            .with(&format!("frontend {number}: % of the grants"), 100.0 * times.count() as f64 / all as f64)
+            .with(&format!("frontend {number}: p50 ms"), percentiles.p50_us / 1e3)
+            .with(&format!("frontend {number}: p99 ms"), percentiles.p99_us / 1e3);
+    }
+    outcome
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +200,8 @@ mod tests {
     fn handles_are_laid_out() {
         let holders: Rc<[Holder]> = vec![Holder::default(); 6].into();
         let space = Space::new("x", 2, 3);
-        let mut contender = Contender::new(([127, 0, 0, 1], 1).into(), &space, &holders, 1);
+        let mut contender =
+            Contender::new(([127, 0, 0, 1], 1).into(), &space, &holders, &Times::default(), 1);
         contender.request();
         let (account, lock) = (contender.account, contender.lock);
         let body = br#"{"Lock":42,"Till":9999999999,"Version":42}"#;

@@ -223,7 +223,8 @@ pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
     let new = |connection: usize| {
         let account = connection % space.accounts;
         let path = format!("/db/{}", space.account(account));
-        let request = Request::post(server.address, &path, &lay_out(connection, parameters.value_bytes));
+        let request =
+            Request::post(server.frontend(connection), &path, &lay_out(connection, parameters.value_bytes));
         Mixed {
             fields: Fields::of(&request, connection),
             request,

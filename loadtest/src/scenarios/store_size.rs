@@ -20,7 +20,7 @@ pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
     let Parameters { accounts, keys, value_bytes, .. } = *parameters;
     let dataset = dataset::loaded(server, "store-size", accounts, keys, value_bytes).await?;
     let book = Rc::new(RefCell::new(Book::on(&dataset.revisions(), keys)));
-    let new = |number| KvWrite::new(server.address, &dataset.space, &book, number, value_bytes);
+    let new = |number| KvWrite::new(server.frontend(number), &dataset.space, &book, number, value_bytes);
     let (measured, _) = exchange::run(server, parameters, new).await?;
     let book = book.take();
     dataset.set_revisions(book.revisions());

@@ -15,6 +15,7 @@ use crate::space::{Space, key_name};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -54,6 +55,8 @@ fn changed(answer: &Answer<'_>, key: usize, seen: u64, value: &str) -> Result<u6
 /// The crowd, from one wake to the next.
 struct Crowd<'a> {
     server: &'a Server,
+    /// Where the watchers are: with several frontends, on another one than the writer.
+    watched: SocketAddr,
     account: String,
     keys: usize,
     writer: Connection,
@@ -70,12 +73,14 @@ struct Crowd<'a> {
 pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
     let (keys, watchers) = (parameters.keys, parameters.connections);
     ensure!(keys <= KEYS_MAX, "more than {KEYS_MAX} keys can't be written at once");
+    let watched = server.frontends().last().unwrap_or(server.address);
     let mut crowd = Crowd {
         server,
+        watched,
         account: Space::new("watch", 1, keys).account(0),
         keys,
         writer: Connection::open(server.address).await?,
-        watchers: crowd::connect(server, watchers).await?,
+        watchers: crowd::connect_to(|_| watched, watchers).await?,
         version: 0,
         total: Measured::default(),
     };
@@ -90,7 +95,7 @@ pub async fn run(server: &Server, parameters: &Parameters) -> Result<Outcome> {
     }
     // The next time that as many are awaited, none of these may still be counted.
     crowd.watchers.clear();
-    until_gone(server).await?;
+    until_gone(watched).await?;
     Ok(outcome(crowd.total, &rounds))
 }
 
@@ -108,9 +113,9 @@ pub fn outcome(total: Measured, rounds: &[Round]) -> Outcome {
         .with("last wake, ms from sending the write", of(|round| round.last_from_sending))
 }
 
-async fn until_gone(server: &Server) -> Result<()> {
+async fn until_gone(watched: SocketAddr) -> Result<()> {
     let begun = Instant::now();
-    while metric(server.address, "dragon_watchers").await?.is_some_and(|watching| watching > 0.0) {
+    while metric(watched, "dragon_watchers").await?.is_some_and(|watching| watching > 0.0) {
         ensure!(begun.elapsed() < ARM_TIME_MAX, "watchers that have hung up are still counted");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -130,7 +135,7 @@ impl Crowd<'_> {
 
     /// Arms all watchers, writes, and waits until all of them are answered.
     async fn wake(&mut self, value: &str, counts: bool) -> Result<Round> {
-        let (count, address, seen) = (self.watchers.len(), self.server.address, self.version);
+        let (count, address, seen) = (self.watchers.len(), self.watched, self.version);
         let path = format!("/watch/{}", self.account);
         let requests = (0..self.keys).map(|key| {
             let body = json!({"ID": key_name(key), "Version": seen, "Wait": 300}).to_string();
