@@ -9,7 +9,7 @@ use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
 use dragon_core::cell::Cell;
 use dragon_core::verdict::{Rows, Verdict};
 use prometheus_client::metrics::counter::Counter;
-use sqlx::{Connection as _, PgPool};
+use sqlx::{Executor as _, PgConnection, PgPool};
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
@@ -66,29 +66,49 @@ impl Transactions {
 
     async fn attempt(&self, entry: &Entry) -> std::result::Result<(UnixMs, Verdict), Failure> {
         let mut connection = self.pool.acquire().await?;
-        let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
-        let mut known = Known::default();
-        known.missing.extend(entry.request.footprint().cloned());
-        let (Decided { mut verdicts, writes }, now_ms) = loop {
-            let missing = std::mem::take(&mut known.missing);
-            let now_ms = cells::read(&mut transaction, &missing, &mut known.rows).await?;
-            let decided = decide_batch([entry], &mut known, now_ms)?;
-            // A duplicate's answer may lie beside another id, which only the stored row names.
-            if known.missing.is_empty() {
-                break (decided, now_ms);
+        // Not sqlx's own transaction: after a COMMIT that failed it would send a ROLLBACK for nothing.
+        connection.execute("BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
+        let prepared = match prepare(&mut connection, entry).await {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                if connection.execute("ROLLBACK").await.is_err() {
+                    connection.close_on_drop();
+                }
+                return Err(failure);
             }
         };
-        if !writes.is_empty() {
-            cells::write(&mut transaction, &writes).await?;
+        if let Err(error) = connection.execute("COMMIT").await {
+            return Err(match Failure::from(error) {
+                conflict @ Failure::Conflict(_) => conflict,
+                Failure::Other(error) => {
+                    connection.close_on_drop();
+                    Failure::Other(BackendError::OutcomeUnknown(error.to_string()))
+                }
+            });
         }
-        transaction.commit().await.map_err(|error| match Failure::from(error) {
-            conflict @ Failure::Conflict(_) => conflict,
-            Failure::Other(error) => Failure::Other(BackendError::OutcomeUnknown(error.to_string())),
-        })?;
+        let (Decided { mut verdicts, writes }, now_ms) = prepared;
         self.commits.inc();
         self.wakeups.wake(writes.keys());
-        let verdict = verdicts.pop();
         let none = || BackendError::OutcomeUnknown("a request without a verdict".into());
-        Ok((now_ms, verdict.ok_or_else(none)?))
+        Ok((now_ms, verdicts.pop().ok_or_else(none)?))
+    }
+}
+
+/// Everything between BEGIN and COMMIT.
+async fn prepare(
+    connection: &mut PgConnection,
+    entry: &Entry,
+) -> std::result::Result<(Decided, UnixMs), Failure> {
+    let mut known = Known::default();
+    known.missing.extend(entry.request.footprint().cloned());
+    loop {
+        let missing = std::mem::take(&mut known.missing);
+        let now_ms = cells::read(connection, &missing, &mut known.rows).await?;
+        let decided = decide_batch([entry], &mut known, now_ms)?;
+        // A duplicate's answer may lie beside another id, which only the stored row names.
+        if known.missing.is_empty() {
+            cells::write(connection, &decided.writes).await?;
+            return Ok((decided, now_ms));
+        }
     }
 }
