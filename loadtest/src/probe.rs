@@ -88,6 +88,22 @@ fn parse_metric(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
+/// Waits until each of the server's frontends says that it is ready: one may listen before its store is reached.
+///
+/// # Errors
+/// When one is not within `limit`.
+pub async fn until_ready(server: &Server, limit: Duration) -> Result<()> {
+    let begun = Instant::now();
+    for frontend in server.frontends() {
+        let ready = Request::get(frontend, "/health/ready");
+        while Connection::open(frontend).await?.exchange(&ready).await?.status != 200 {
+            ensure!(begun.elapsed() < limit, "{frontend} is not ready after {limit:?}");
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+    Ok(())
+}
+
 /// Waits until the server shows that so many wait for a key to change. Returns whether it did; one that does
 /// not tell is given some time.
 ///

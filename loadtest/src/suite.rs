@@ -5,6 +5,7 @@ use crate::options::Options;
 use crate::outcome::Outcome;
 use crate::peers::Peers;
 use crate::plan::{Length, OnPostgres, Place, Scenario, Step, Target};
+use crate::probe::until_ready;
 use crate::process;
 use crate::progress::Progress;
 use crate::report::{Report, Row};
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// What a step may take beyond its own length: setting up a crowd, filling a store, checking the end.
 const STEP_TIME_OVER_MAX: Duration = Duration::from_secs(300);
+
+/// How long servers on a new database may take to reach it and make their tables.
+const READY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Runs what the options ask for.
 ///
@@ -115,7 +119,9 @@ impl Run {
                 match (self.kept.entry(key), target) {
                     (Entry::Occupied(kept), _) => kept.into_mut(),
                     (Entry::Vacant(none), Target::OnPostgres(on)) => {
-                        none.insert(self.starter.on_postgres(*on)?)
+                        let server = self.starter.on_postgres(*on)?;
+                        until_ready(&server, READY_TIME_MAX).await?;
+                        none.insert(server)
                     }
                     (Entry::Vacant(none), _) => none.insert(self.starter.server()?),
                 }
