@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what is missing of the programs named, from Debian's packages: cc curl etcd faketime postgresql protoc redis strace.
+# Installs what is missing of the programs named, from Debian's packages: cc curl etcd faketime openssl
+# pgbouncer postgresql protoc redis strace.
 set -eu
 
 as_root() {
@@ -14,13 +15,14 @@ missing=""
 for program; do
     case "$program" in
     cc) has cc || missing="$missing gcc libc6-dev" ;;
-    curl | strace) has "$program" || missing="$missing $program" ;;
+    curl | openssl | strace) has "$program" || missing="$missing $program" ;;
     # The library is what is used, not the program.
     faketime)
         ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
         ;;
     etcd) has etcd || missing="$missing etcd-server" ;;
     postgresql) has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql" ;;
+    pgbouncer) [ -x /usr/sbin/pgbouncer ] || has pgbouncer || missing="$missing pgbouncer" ;;
     # Debian keeps what every .proto file may import apart from the compiler.
     protoc)
         case "$(command -v protoc)" in

@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")"
 
-./packages.sh cc curl faketime postgresql strace
+./packages.sh cc curl faketime openssl pgbouncer postgresql strace
 cargo test --workspace --locked "$@"
 if [ $# = 0 ]; then
     # The contract over HTTP once more, with every request on Poem's path.

@@ -8,7 +8,7 @@ mod transaction;
 
 use clap::Parser;
 use cloud_dragon::config::Settings;
-use cloud_dragon::serve::{self, ServeError};
+use cloud_dragon::serve::{self, ServeError, Served};
 use cloud_dragon::{Metrics, logging};
 use sqlx::postgres::PgConnectOptions;
 use std::process::ExitCode;
@@ -40,7 +40,8 @@ fn main() -> ExitCode {
     logging::start(&arguments.settings);
     let open = async |metrics: &mut Metrics| {
         let store = OneByOne::connect(arguments.database, arguments.connections, metrics.registry()).await;
-        Ok::<_, ServeError>(Arc::new(store.map_err(|error| ServeError::Other(error.into()))?) as _)
+        let store = store.map_err(|error| ServeError::Other(error.into()))?;
+        Ok::<Served, ServeError>(Arc::new(store).into())
     };
     match serve::run_on(&arguments.settings, open) {
         Ok(()) => ExitCode::SUCCESS,

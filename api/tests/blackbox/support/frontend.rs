@@ -1,8 +1,8 @@
 //! One process of the server.
 
 use super::PATIENCE;
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -128,7 +128,25 @@ fn spawn(
         process.kill().unwrap_or_default();
         panic!("the server did not listen: {}", log.lock().unwrap().join("\n"));
     };
+    let begun = Instant::now();
+    while !is_ready(address) {
+        assert!(begun.elapsed() < PATIENCE, "not ready: {}", log.lock().unwrap().join("\n"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
     (process, address, log)
+}
+
+/// Whether it says so: it listens before it has reached its store, where that is elsewhere.
+fn is_ready(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
 }
 
 /// Reads what the process says until it ends. Gives the address that it listens on, and its end.
