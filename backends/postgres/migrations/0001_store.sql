@@ -47,26 +47,24 @@ $$;
 
 -- Reads cells: after a first row with the time, one row for each that is there, by its place in `names`,
 -- from 1. Of each at most `lengths` bytes; none of those that come after `bytes_max` bytes (NULL instead).
--- With a `lock_class` it takes the lane's lock first, for this session: waiting for it as long as
--- lock_timeout says, or not at all. Each statement in here sees what was committed before it began (READ
--- COMMITTED), so what is read is not older than the lock.
+-- With a `lock_class` it takes that advisory lock first, for this session, unless it does not get it within
+-- lock_timeout. Each statement in here sees what was committed before it began (READ COMMITTED), so what is
+-- read is not older than the lock.
 CREATE FUNCTION read_cells(
     lanes smallint[],
     names bytea[],
     lengths integer[],
     bytes_max bigint,
     lock_class integer,
-    waits boolean
+    lock_number integer
 ) RETURNS TABLE (place bigint, content bytea, now_ms bigint, is_locked boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
     got boolean := false;
 BEGIN
-    IF lock_class IS NOT NULL AND NOT waits THEN
-        got := pg_try_advisory_lock(lock_class, lanes[1]);
-    ELSIF lock_class IS NOT NULL THEN
+    IF lock_class IS NOT NULL THEN
         BEGIN
-            PERFORM pg_advisory_lock(lock_class, lanes[1]);
+            PERFORM pg_advisory_lock(lock_class, lock_number);
             got := true;
         EXCEPTION WHEN lock_not_available THEN
             got := false;
@@ -96,11 +94,13 @@ $$;
 -- own: so no frontend that stalls can hold it open. Answers 1 when it is committed. Nothing has happened
 -- otherwise: 2 when one of the accounts is not as it was `seen` (NULL: it had no row), 3 when
 -- `old_sequence` is not the number of this frontend's last batch any more.
--- The lane's lock passes from the session to the transaction, and so is free when this is committed.
+-- The lock, if there is one, passes from the session to the transaction, and so is free when this is
+-- committed.
 CREATE PROCEDURE commit_batch(
     INOUT result integer,
     in_lane smallint,
     lock_class integer,
+    lock_number integer,
     accounts bytea[],
     seen bytea[],
     kept bytea[],
@@ -116,7 +116,7 @@ BEGIN
     COMMIT;
     SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;
     IF lock_class IS NOT NULL THEN
-        PERFORM pg_advisory_xact_lock(lock_class, in_lane);
+        PERFORM pg_advisory_xact_lock(lock_class, lock_number);
         PERFORM pg_advisory_unlock_all();
     END IF;
     IF EXISTS (

@@ -3,7 +3,7 @@
 //!
 //! The lock is for fairness between frontends, not for safety: a batch is committed only if its accounts are
 //! still as they were read. So a frontend that stalls with the lock delays the others once, for as long
-//! as the lock is waited for; then they go on without it.
+//! as the lock is waited for; then they take turns by another one for a while.
 
 use crate::failure::Failure;
 use crate::metrics::PostgresMetrics;
@@ -32,8 +32,12 @@ const OUTAGE_TIME_MAX: Duration = Duration::from_secs(5);
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// Pauses between tries grow from the first to the last of these.
 const PAUSE_MS: std::ops::Range<u64> = 2..200;
-/// How long the lane's lock is not waited for, once that was in vain.
+/// How long another lock is used, once one was waited for in vain.
 const LOCK_DOUBTED_FOR: Duration = Duration::from_secs(5);
+/// Locks of one lane, the next where someone stalls with the one before.
+const LOCKS_OF_LANE: i32 = 4;
+/// Numbers between two locks of one lane: more than there are lanes, and what else has a number.
+const LOCK_STRIDE: i32 = 256;
 /// Bytes of rows that are read at once.
 const READ_BYTES_MAX: usize = 64 << 20;
 /// Rows that are read at once.
@@ -63,7 +67,8 @@ pub(crate) struct Committer {
     lane: i16,
     row: BatchRow,
     connection: Option<PgConnection>,
-    lock_doubted_until: Option<Instant>,
+    /// Which of the lane's locks is in use, and until when it is not the first.
+    lock: (i32, Instant),
 }
 
 /// What a batch has come to, not yet committed.
@@ -72,14 +77,15 @@ struct Prepared {
     writes: RowMap,
     /// The accounts' rows as they were read, by which it is known that nothing has changed.
     accounts: Vec<(Cell, Option<Bytes>)>,
-    is_locked: bool,
+    /// The lane's lock, if this session got it.
+    lock: Option<LaneLock>,
 }
 
 impl Committer {
     pub(crate) fn new(frontend: Frontend, lane: usize) -> Self {
         let lane = lane as i16;
         let row = BatchRow::new(Arc::clone(&frontend.id), lane);
-        Self { frontend, lane, row, connection: None, lock_doubted_until: None }
+        Self { frontend, lane, row, connection: None, lock: (0, Instant::now()) }
     }
 
     /// Commits what comes, until nobody is left who could send.
@@ -144,8 +150,7 @@ impl Committer {
             return Ok(prepared.outcome);
         }
         let written = Written::new(&prepared.writes)?;
-        let lock_class = prepared.is_locked.then(|| self.frontend.sessions.lock_class());
-        let committing = self.row.commit(&mut connection, lock_class, &prepared.accounts, &written);
+        let committing = self.row.commit(&mut connection, prepared.lock, &prepared.accounts, &written);
         let committed = timeout(ANSWER_TIME_MAX, committing).await.unwrap_or_else(|_| Err(too_long()));
         match committed {
             Ok(true) => {
@@ -204,16 +209,18 @@ impl Committer {
     ) -> std::result::Result<Prepared, Failure> {
         let mut unread = Unread::of(batch);
         let mut rows = RowsRead::default();
-        let mut lock = Some(LaneLock { class: self.frontend.sessions.lock_class(), waits: self.waits() });
-        let (mut is_locked, mut reads, mut database_ms) = (false, 0, 0);
+        let mut lock = Some(self.lock());
+        let (mut reads, mut database_ms) = (0, 0);
         let mut missing = None;
         loop {
             // All at first, as far as there is room; then from what was missing on.
             if unread.begin(missing.take()) || reads == 0 {
                 let wanted = unread.wanted();
-                let read = rows::read(connection, &wanted, READ_BYTES_MAX, lock).await?;
+                let to_take = lock.filter(|_| reads == 0);
+                let read = rows::read(connection, &wanted, READ_BYTES_MAX, to_take).await?;
                 if reads == 0 {
-                    (is_locked, database_ms, lock) = (read.is_locked, read.database_ms, None);
+                    database_ms = read.database_ms;
+                    lock = lock.filter(|_| read.is_locked);
                 }
                 reads += 1;
                 unread.take_in(read.found, &mut rows.0);
@@ -227,25 +234,32 @@ impl Committer {
                 }
                 Err(error) => return Err(BackendError::from(error).into()),
             };
-            if !is_locked {
+            if lock.is_none() {
                 self.doubt_the_lock();
             }
             // Reads of different moments are good only where no account has changed since the first.
             let accounts = accounts(batch, &rows.0, |meta| reads > 1 || writes.contains_key(meta));
-            return Ok(Prepared { outcome: BatchOutcome { now_ms, verdicts }, writes, accounts, is_locked });
+            return Ok(Prepared { outcome: BatchOutcome { now_ms, verdicts }, writes, accounts, lock });
         }
     }
 
-    fn waits(&self) -> bool {
-        self.lock_doubted_until.is_none_or(|until| until <= Instant::now())
+    /// The lock that frontends take turns by.
+    fn lock(&mut self) -> LaneLock {
+        if self.lock.1 <= Instant::now() {
+            self.lock.0 = 0;
+        }
+        let number = i32::from(self.lane) + self.lock.0 * LOCK_STRIDE;
+        LaneLock { class: self.frontend.sessions.lock_class(), number }
     }
 
     fn doubt_the_lock(&mut self) {
-        if self.waits() {
-            self.frontend.metrics.lock_timeouts.inc();
-            tracing::info!(lane = self.lane, "a lane's lock was not got in time: going on without it");
-            self.lock_doubted_until = Some(Instant::now() + LOCK_DOUBTED_FOR);
-        }
+        self.frontend.metrics.lock_timeouts.inc();
+        tracing::info!(
+            lane = self.lane,
+            lock = self.lock.0,
+            "a lane's lock was not got in time: taking another"
+        );
+        self.lock = ((self.lock.0 + 1).min(LOCKS_OF_LANE - 1), Instant::now() + LOCK_DOUBTED_FOR);
     }
 }
 

@@ -54,12 +54,11 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// How a lane's lock is taken before a read.
+/// The name of an advisory lock that is taken before a read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LaneLock {
     pub(crate) class: i32,
-    /// Whether to wait for it.
-    pub(crate) waits: bool,
+    pub(crate) number: i32,
 }
 
 /// One row that was asked for.
@@ -102,7 +101,7 @@ pub(crate) async fn read(
         .bind(&wanted.lengths)
         .bind(i64::try_from(bytes_max).unwrap_or(i64::MAX))
         .bind(lock.map(|lock| lock.class))
-        .bind(lock.is_some_and(|lock| lock.waits));
+        .bind(lock.map(|lock| lock.number));
     let mut read = Read { database_ms: 0, is_locked: false, found: vec![Found::Row(None); wanted.len()] };
     for row in query.fetch_all(connection).await? {
         let place: i64 = row.try_get(0)?;

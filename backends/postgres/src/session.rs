@@ -14,7 +14,7 @@ use tokio::time::timeout;
 pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a batch waits for its lane's lock, or for a row, while another frontend has it: a frontend that
 /// stalls with the lock must not stall the others for longer.
-const LANE_LOCK_TIME_MAX: &str = "250ms";
+const LANE_LOCK_TIME_MAX: &str = "200ms";
 /// How long anything else waits for a lock.
 const LOCK_TIME_MAX: &str = "2s";
 

@@ -2,7 +2,7 @@
 //! it tells what became of a commit whose answer did not come.
 
 use crate::failure::Failure;
-use crate::rows::Written;
+use crate::rows::{LaneLock, Written};
 use crate::session::Sessions;
 use bytes::Bytes;
 use dragon_contract::{BackendError, Result};
@@ -57,17 +57,18 @@ impl BatchRow {
     pub(crate) async fn commit(
         &self,
         connection: &mut PgConnection,
-        lock_class: Option<i32>,
+        lock: Option<LaneLock>,
         accounts: &[(Cell, Option<Bytes>)],
         written: &Written<'_>,
     ) -> std::result::Result<bool, Failure> {
         const COMMIT: &str =
-            "CALL commit_batch(NULL::integer, $1, $2, $3, $4, $5, $6, $7, $8, $9::uuid, $10, $11)";
+            "CALL commit_batch(NULL::integer, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10::uuid, $11, $12)";
         let names: Vec<&[u8]> = accounts.iter().map(|(cell, _)| cell.as_bytes().as_ref()).collect();
         let seen: Vec<Option<&[u8]>> = accounts.iter().map(|(_, row)| row.as_deref()).collect();
         let call = sqlx::query(COMMIT)
             .bind(self.lane)
-            .bind(lock_class)
+            .bind(lock.map(|lock| lock.class))
+            .bind(lock.map(|lock| lock.number))
             .bind(names)
             .bind(seen)
             .bind(&written.kept)
