@@ -102,10 +102,11 @@ impl Housekeeper {
             peer AS MATERIALIZED (SELECT count(*) AS peers, $2 OR pg_try_advisory_lock($3, $4) AS sweeps \
                 FROM frontend WHERE id <> $1::uuid AND seen_at > now() - make_interval(secs => $5)), \
             changed AS ( \
-                SELECT account.name, substring(cell.content FROM 1 FOR $6) AS head \
+                SELECT account.name, cell.head \
                 FROM unnest($7::smallint[], $8::bytea[], $9::bytea[]) AS account (lane, name, head) \
-                LEFT JOIN cell ON cell.lane = account.lane AND cell.name = account.name \
-                WHERE substring(cell.content FROM 1 FOR $6) IS DISTINCT FROM account.head) \
+                LEFT JOIN LATERAL (SELECT substring(content FROM 1 FOR $6) AS head FROM cell \
+                    WHERE cell.lane = account.lane AND cell.name = account.name OFFSET 0) AS cell ON true \
+                WHERE cell.head IS DISTINCT FROM account.head) \
             SELECT peers, sweeps, name, head FROM peer LEFT JOIN changed ON true";
         self.forget_unwatched();
         let (lanes, names): (Vec<i16>, Vec<&[u8]>) =

@@ -162,6 +162,7 @@ impl Sessions {
                SET tcp_keepalives_idle TO 10; SET tcp_keepalives_interval TO 5; SET tcp_keepalives_count TO 4;
                SET plan_cache_mode TO 'force_generic_plan';
                SET enable_seqscan TO off; SET enable_hashjoin TO off; SET enable_mergejoin TO off;
+               SET enable_material TO off; SET enable_bitmapscan TO off;
                SET jit TO off;
                SELECT set_config('synchronous_commit', 'on', false)
                 WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"#,
