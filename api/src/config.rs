@@ -114,7 +114,7 @@ pub struct PostgresSettings {
     /// File that holds the password, instead of the address or PGPASSWORD; a line end after it is left out
     #[arg(long, env = "DRAGON_POSTGRES_PASSWORD_FILE", value_name = "FILE")]
     pub postgres_password_file: Option<PathBuf>,
-    /// Connections for reading and the like, besides 8 for commits and 2 for waking and housekeeping
+    /// Connections for reading and the like, besides 4 for commits and 2 for waking and housekeeping
     #[arg(long, env = "DRAGON_POSTGRES_CONNECTIONS", default_value_t = StoreOptions::CONNECTIONS_DEFAULT, value_parser = clap::value_parser!(u32).range(2..=1_000), value_name = "COUNT")]
     pub postgres_connections: u32,
     /// How long the database may work on one statement

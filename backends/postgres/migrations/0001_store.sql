@@ -30,7 +30,7 @@ CREATE TABLE frontend (
 
 DO $$
 BEGIN
-    FOR lane IN 0..7 LOOP
+    FOR lane IN 0..3 LOOP
         -- Room in each page, so that a row that is written again and again stays in its page (a HOT
         -- update). Values are not compressed: only the beginning of a row is read to tell its version.
         EXECUTE format(

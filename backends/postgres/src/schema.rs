@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 /// How many lanes there are: as many as the migrations make partitions. An account's lane is part of what
 /// is stored.
-pub(crate) const LANES: usize = 8;
+pub(crate) const LANES: usize = 4;
 /// The oldest version of Postgres that has all that is used here (`server_version_num`).
 const SERVER_VERSION_MIN: i32 = 130_000;
 

@@ -24,7 +24,7 @@ pub struct StoreOptions {
     /// Where the store lies.
     pub address: Address,
     /// Connections for reading and whatever else is not a commit, at least 2. Commits take one for each of
-    /// the 8 lanes, listening and housekeeping one each.
+    /// the 4 lanes, listening and housekeeping one each.
     pub connections: u32,
     /// How long the database may work on one statement.
     pub statement_timeout: Duration,

@@ -23,7 +23,7 @@ auto_explain.log_analyze = off
 ";
 const ROWS: &str = "INSERT INTO dragon.cell SELECT lane, convert_to('other' || lane || '-' || i, 'UTF8') \
     || '\\x000161'::bytea, '\\x0100000000000000010000000000000000'::bytea \
-    FROM generate_series(0, 7) AS lane, generate_series(1, 5000) AS i";
+    FROM generate_series(0, 3) AS lane, generate_series(1, 5000) AS i";
 
 async fn use_everything(store: &PostgresStore) {
     for _ in 0..8 {
