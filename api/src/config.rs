@@ -48,7 +48,7 @@ pub fn without_values(mut error: clap::Error) -> clap::Error {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve requests (the default)
-    Serve(Settings),
+    Serve(Box<Settings>),
     /// Print the OpenAPI document
     Openapi,
 }

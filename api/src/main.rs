@@ -17,7 +17,7 @@ fn main() -> ExitCode {
             println!("{}", document());
             return ExitCode::SUCCESS;
         }
-        Some(Command::Serve(settings)) => settings,
+        Some(Command::Serve(settings)) => *settings,
         None => arguments.settings,
     };
     logging::start(&settings);
