@@ -2,8 +2,8 @@
 //! and returns when the peer has answered that it is done.
 
 use crate::peers::watch::Notices;
-use crate::process::Process;
-use crate::process::Start;
+
+use crate::process::{Process, Start};
 use anyhow::Result;
 use std::rc::Rc;
 use tokio::task::JoinSet;

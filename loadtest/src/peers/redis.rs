@@ -5,8 +5,7 @@
 
 use crate::peers::client::{Client, Mixed, Peer, Seen};
 use crate::peers::watch::Notices;
-use crate::process::Start;
-use crate::process::{Place, Process, find, free_ports};
+use crate::process::{Place, Process, Start, find, free_ports};
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::StreamExt as _;
 use redis::aio::MultiplexedConnection;

@@ -5,9 +5,9 @@ use crate::peers::etcd::Etcd;
 use crate::peers::postgres::Postgres;
 use crate::peers::redis::Redis;
 use crate::peers::work::Run;
-use crate::peers::{Promise, Start, client, promises};
+use crate::peers::{Promise, client, promises};
 use crate::plan::{Parameters, Peer, Scenario};
-use crate::process::find;
+use crate::process::{Start, find};
 use anyhow::{Context as _, Result, bail};
 use std::process::Command;
 
