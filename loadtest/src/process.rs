@@ -1,6 +1,5 @@
 //! Another program as a private process: found, started on a free port of loopback with its data in a
-//! temporary folder, and gone at the end. Nothing here knows what
-//! the programs do.
+//! temporary folder, and gone at the end. Nothing here knows what the programs do.
 
 use crate::cpus::Cpus;
 use crate::usage::Processes;

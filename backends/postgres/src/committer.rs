@@ -62,6 +62,14 @@ pub(crate) struct Frontend {
     pub(crate) id: Arc<str>,
 }
 
+impl Frontend {
+    /// Wakes who waits for these cells, here and at the other frontends. Call it once they are committed.
+    pub(crate) fn tell_changed<'a>(&self, cells: impl IntoIterator<Item = &'a Cell> + Clone) {
+        self.watches.wakeups.wake(cells.clone());
+        self.notifier.tell(cells);
+    }
+}
+
 pub(crate) struct Committer {
     frontend: Frontend,
     lane: i16,
@@ -177,8 +185,7 @@ impl Committer {
             }
         }
         self.frontend.metrics.commits.inc();
-        self.frontend.watches.wakeups.wake(prepared.writes.keys());
-        self.frontend.notifier.tell(prepared.writes.keys());
+        self.frontend.tell_changed(prepared.writes.keys());
         Ok(prepared.outcome)
     }
 

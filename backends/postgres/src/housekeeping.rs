@@ -6,8 +6,9 @@ use crate::failure::Failure;
 use crate::reader::READ_TIME_MAX;
 use crate::rows::{self, STAMP_BYTES, Wanted};
 use crate::sweeping;
-use dragon_contract::stored_cell;
+use dragon_contract::{BackendError, stored_cell};
 use dragon_core::cell::Cell;
+use dragon_core::layout;
 use sqlx::{Connection as _, PgConnection, Row as _};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -164,7 +165,7 @@ impl Housekeeper {
             let read = rows::read(connection, &wanted, usize::MAX, None).await?;
             let mut changed = Vec::new();
             for ((cell, seen), found) in watched.iter().zip(read.found) {
-                if rows::stamp(cell, &found)? != *seen {
+                if layout::stamp(cell, found.row().as_ref()).map_err(BackendError::from)? != *seen {
                     changed.push(cell);
                 }
             }

@@ -1,7 +1,7 @@
 //! Lists of names, page by page, each at one moment.
 
 use crate::failure::Failure;
-use crate::rows::{self, StoreClock, Wanted, named_row};
+use crate::rows::{self, Found, StoreClock, Wanted, named_row};
 use dragon_contract::{AccountsPage, BackendError, stored_cell};
 use dragon_core::cell::{Account, past};
 use dragon_core::page::{Page, Query};
@@ -25,10 +25,7 @@ pub(crate) async fn scan(
     wanted.push(&meta, None);
     let read = rows::read(&mut transaction, &wanted, usize::MAX, None).await?;
     let now_ms = clock.read(read.database_ms);
-    let meta_row = read.found.into_iter().next().and_then(|found| match found {
-        rows::Found::Row(row) => row,
-        rows::Found::NotRead => None,
-    });
+    let meta_row = read.found.into_iter().next().and_then(Found::row);
     let mut page = Page::begin(query, meta_row.as_ref(), now_ms).map_err(BackendError::from)?;
     let (mut from, end) = (query.from(), end_of(query.stem()));
     'page: loop {

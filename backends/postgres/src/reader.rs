@@ -5,7 +5,6 @@ use crate::committer::too_long;
 use crate::failure::Failure;
 use crate::rows::{self, Found, Read, StoreClock, Wanted};
 use crate::session::Sessions;
-use bytes::Bytes;
 use dragon_contract::{BackendError, LOAD_BYTES_MAX, Loaded, Result};
 use dragon_core::cell::Cell;
 use parking_lot::Mutex;
@@ -114,14 +113,7 @@ impl Looks {
                 self.put_back(look); // The others have used up the bytes.
                 continue;
             }
-            let rows: Vec<Option<Bytes>> = all
-                .into_iter()
-                .take(whole)
-                .map(|found| match found {
-                    Found::Row(row) => row,
-                    Found::NotRead => None,
-                })
-                .collect();
+            let rows = all.into_iter().take(whole).map(Found::row).collect();
             drop(look.reply.send(Ok(Loaded { now_ms, rows })));
         }
     }

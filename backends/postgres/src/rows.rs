@@ -70,11 +70,13 @@ pub(crate) enum Found {
     NotRead,
 }
 
-/// The stamp of a row of which the beginning was read.
-pub(crate) fn stamp(cell: &Cell, found: &Found) -> Result<u64, BackendError> {
-    match found {
-        Found::Row(row) => Ok(layout::stamp(cell, row.as_ref())?),
-        Found::NotRead => Ok(0),
+impl Found {
+    /// The row, as far as it is there and was read.
+    pub(crate) fn row(self) -> Option<Bytes> {
+        match self {
+            Self::Row(row) => row,
+            Self::NotRead => None,
+        }
     }
 }
 

@@ -209,8 +209,7 @@ impl Backend for PostgresStore {
             sweeping::delete_due(&mut connection, limit).await
         })
         .await?;
-        self.0.frontend.watches.wakeups.wake(&deleted);
-        self.0.frontend.notifier.tell(&deleted);
+        self.0.frontend.tell_changed(&deleted);
         Ok(deleted.len())
     }
 

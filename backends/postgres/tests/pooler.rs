@@ -5,7 +5,7 @@ mod requests;
 
 use dragon_contract::Backend as _;
 use dragon_postgres::{ConnectError, PostgresMetrics, PostgresStore, StoreOptions};
-use dragon_private_postgres::Server;
+use dragon_private_postgres::{Server, is_root};
 use requests::{add_one, counter, stored};
 use std::fs;
 use std::net::TcpListener;
@@ -42,7 +42,7 @@ impl Pooler {
         let chmod = Command::new("chmod").args(["-R", "a+rX"]).arg(folder.path()).status();
         assert!(chmod.expect("chmod runs").success());
         let mut command = Command::new(program());
-        if Path::new("/root").metadata().is_ok() && is_root() {
+        if is_root() {
             command.args(["-u", "postgres"]);
         }
         command.arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
@@ -66,11 +66,6 @@ impl Drop for Pooler {
 fn program() -> &'static str {
     // Debian keeps it where only root's PATH goes.
     if Path::new("/usr/sbin/pgbouncer").exists() { "/usr/sbin/pgbouncer" } else { "pgbouncer" }
-}
-
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output().expect("id runs");
-    id.stdout == b"0\n"
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,12 +2,11 @@
 //! in the way.
 
 use crate::cells::{self, Failure};
-use bytes::Bytes;
-use dragon_contract::{BackendError, Result, Wakeups};
+use dragon_contract::{BackendError, Result, RowsRead, RowsReadError, Wakeups};
 use dragon_core::UnixMs;
-use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
+use dragon_core::batch::{Decided, Entry, decide_batch};
 use dragon_core::cell::Cell;
-use dragon_core::verdict::{Rows, Verdict};
+use dragon_core::verdict::Verdict;
 use prometheus_client::metrics::counter::Counter;
 use sqlx::{Executor as _, PgConnection, PgPool};
 use std::hash::{BuildHasher as _, RandomState};
@@ -25,25 +24,6 @@ pub struct Transactions {
     pub wakeups: Wakeups,
     pub commits: Counter,
     pub retries: Counter,
-}
-
-/// Rows that were read, and the cells that turned out to be needed besides.
-#[derive(Debug, Default)]
-struct Known {
-    rows: RowMap,
-    missing: Vec<Cell>,
-}
-
-impl Rows for Known {
-    type Error = BackendError;
-
-    fn row(&mut self, cell: &Cell) -> Result<Option<Bytes>> {
-        if let Some(row) = self.rows.get(cell) {
-            return Ok(row.clone());
-        }
-        self.missing.push(cell.clone());
-        Ok(None)
-    }
 }
 
 impl Transactions {
@@ -99,16 +79,18 @@ async fn prepare(
     connection: &mut PgConnection,
     entry: &Entry,
 ) -> std::result::Result<(Decided, UnixMs), Failure> {
-    let mut known = Known::default();
-    known.missing.extend(entry.request.footprint().cloned());
+    let mut rows = RowsRead::default();
+    let mut missing: Vec<Cell> = entry.request.footprint().cloned().collect();
     loop {
-        let missing = std::mem::take(&mut known.missing);
-        let now_ms = cells::read(connection, &missing, &mut known.rows).await?;
-        let decided = decide_batch([entry], &mut known, now_ms)?;
-        // A duplicate's answer may lie beside another id, which only the stored row names.
-        if known.missing.is_empty() {
-            cells::write(connection, &decided.writes).await?;
-            return Ok((decided, now_ms));
+        let now_ms = cells::read(connection, &missing, &mut rows.0).await?;
+        match decide_batch([entry], &mut rows, now_ms) {
+            Ok(decided) => {
+                cells::write(connection, &decided.writes).await?;
+                return Ok((decided, now_ms));
+            }
+            // A duplicate's answer may lie beside another id, which only the stored row names.
+            Err(RowsReadError::Missing(cell)) => missing = vec![cell],
+            Err(error) => return Err(BackendError::from(error).into()),
         }
     }
 }

@@ -8,6 +8,7 @@
 mod programs;
 
 use programs::Programs;
+pub use programs::is_root;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use std::fmt::Write as _;
 use std::fs;

@@ -69,7 +69,12 @@ impl Programs {
     }
 }
 
-fn is_root() -> bool {
+/// Whether this process runs as root, as which Postgres and its like refuse to run.
+///
+/// # Panics
+/// Where there is no `id`.
+#[must_use]
+pub fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().expect("`id` runs");
     id.stdout.trim_ascii() == b"0"
 }
