@@ -114,6 +114,15 @@ pub trait Backend: Send + Sync + 'static {
     /// batch was applied, nor will it be.
     fn commit(&self, batch: Arc<[Entry]>) -> CommitFuture;
 
+    /// Waits for the lane's turn, where frontends take turns: before the batch is gathered, so that what
+    /// arrives meanwhile is in it. One [`commit`](Self::commit) to that lane follows at once, or
+    /// [`pass`](Self::pass) where nothing is left to commit. A store is free to answer at once and wait in
+    /// `commit` instead; what fails here is told there.
+    async fn turn(&self, _lane: usize) {}
+
+    /// Gives an unused [`turn`](Self::turn) back.
+    fn pass(&self, _lane: usize) {}
+
     /// Reads rows at one consistent, durable moment, which is not before any commit that was answered
     /// before the call. Cut short, perhaps, after [`LOAD_BYTES_MAX`] bytes.
     ///

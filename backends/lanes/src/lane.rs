@@ -104,6 +104,10 @@ impl Lane {
         batch
     }
 
+    fn is_empty(&self) -> bool {
+        self.queue.lock().submissions.is_empty()
+    }
+
     /// Ends the lane once its queue is empty: nobody is left who could push.
     pub(crate) fn end(&self) {
         self.queue.lock().ended = true;
@@ -119,24 +123,36 @@ impl Lane {
 type Replies = Vec<(Arc<Request>, oneshot::Sender<crate::Reply>)>;
 
 /// Runs a lane until it is ended.
-pub(crate) async fn run(lane: Arc<Lane>, backend: Arc<dyn Backend>, handoff: Arc<dyn Handoff>) {
+pub(crate) async fn run(
+    lane: Arc<Lane>,
+    number: usize,
+    backend: Arc<dyn Backend>,
+    handoff: Arc<dyn Handoff>,
+) {
     let depth = backend.pipeline_depth().max(1);
     let mut in_flight = FuturesOrdered::new();
+    // The lane's turn, while it is waited for.
+    let mut turn = None;
     loop {
-        while in_flight.len() < depth {
-            let batch = lane.take_batch(handoff.as_ref());
-            if batch.is_empty() {
-                break;
-            }
-            in_flight.push_back(commit(&lane, batch, backend.as_ref()));
+        if turn.is_none() && in_flight.len() < depth && !lane.is_empty() {
+            turn = Some(backend.turn(number));
         }
-        if in_flight.is_empty() && lane.has_ended() {
+        if in_flight.is_empty() && turn.is_none() && lane.has_ended() {
             return;
         }
-        // A lane with room for a batch waits for requests; a full one only for its batches.
-        let has_room = in_flight.len() < depth;
+        let has_room = turn.is_none() && in_flight.len() < depth;
         tokio::select! {
             Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
+            () = async { turn.as_mut().expect("checked").await }, if turn.is_some() => {
+                turn = None;
+                let batch = lane.take_batch(handoff.as_ref());
+                if batch.is_empty() {
+                    backend.pass(number);
+                } else {
+                    in_flight.push_back(commit(&lane, batch, backend.as_ref()));
+                }
+            }
+            // A lane with room for a batch waits for requests; a full one only for its batches.
             () = lane.arrived.notified(), if has_room => {}
         }
     }

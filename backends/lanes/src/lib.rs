@@ -66,9 +66,9 @@ impl Lanes {
     /// Starts the lanes' tasks on the current runtime. They end when the last clone is dropped.
     #[must_use]
     pub fn start(backend: Arc<dyn Backend>, handoff: Arc<dyn Handoff>, metrics: LaneMetrics) -> Self {
-        let lanes = (0..backend.lanes().max(1)).map(|_| {
+        let lanes = (0..backend.lanes().max(1)).map(|number| {
             let lane = Arc::new(Lane::new(metrics.clone()));
-            tokio::spawn(lane::run(Arc::clone(&lane), Arc::clone(&backend), Arc::clone(&handoff)));
+            tokio::spawn(lane::run(Arc::clone(&lane), number, Arc::clone(&backend), Arc::clone(&handoff)));
             lane
         });
         Self { lanes: Arc::new(LaneSet(lanes.collect())), backend }

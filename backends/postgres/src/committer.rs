@@ -1,14 +1,12 @@
 //! One lane's batches, one after another, on a connection of their own: read under the lane's lock,
-//! decide, commit. Two round trips a batch.
-//!
-//! The lock is for fairness between frontends, not for safety: a batch is committed only if its accounts are
-//! still as they were read. So a frontend that stalls with the lock delays the others once, for as long
-//! as the lock is waited for; then they take turns by another one for a while.
+//! decide, commit. Two round trips a batch; three where frontends wait for each other, so that a batch
+//! holds what has arrived until it is its turn.
 
 use crate::failure::Failure;
+use crate::lane_lock::{LaneLock, LaneLocks};
 use crate::metrics::PostgresMetrics;
 use crate::notifier::Notifier;
-use crate::rows::{self, Found, LaneLock, StoreClock, Wanted, Written};
+use crate::rows::{Found, Lane, StoreClock, Written, read_lane};
 use crate::session::Sessions;
 use crate::settling::{BatchRow, Settled};
 use crate::watches::Watches;
@@ -19,9 +17,11 @@ use dragon_core::cell::Cell;
 use sqlx::{Connection as _, PgConnection};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// How long a batch is tried before it is given up as not applied.
@@ -32,22 +32,32 @@ const OUTAGE_TIME_MAX: Duration = Duration::from_secs(5);
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// Pauses between tries grow from the first to the last of these.
 const PAUSE_MS: std::ops::Range<u64> = 2..200;
-/// How long another lock is used, once one was waited for in vain.
-const LOCK_DOUBTED_FOR: Duration = Duration::from_secs(5);
-/// Locks of one lane, the next where someone stalls with the one before.
-const LOCKS_OF_LANE: i32 = 4;
-/// Numbers between two locks of one lane: more than there are lanes, and what else has a number.
-const LOCK_STRIDE: i32 = 256;
 /// Bytes of rows that are read at once.
 const READ_BYTES_MAX: usize = 64 << 20;
 /// Rows that are read at once.
 const READ_ROWS_MAX: usize = 10_000;
 
-/// A batch on its way, in the order of the calls.
+/// What a lane is asked to do, in the order of the calls.
 #[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) batch: Arc<[Entry]>,
-    pub(crate) done: oneshot::Sender<Result<BatchOutcome>>,
+pub(crate) enum Job {
+    /// Wait for the lane's turn.
+    Turn {
+        done: oneshot::Sender<()>,
+    },
+    /// Give it back.
+    Pass,
+    Commit {
+        batch: Arc<[Entry]>,
+        done: oneshot::Sender<Result<BatchOutcome>>,
+    },
+}
+
+/// Where jobs for a lane go.
+#[derive(Debug)]
+pub(crate) struct LaneJobs {
+    pub(crate) jobs: UnboundedSender<Job>,
+    /// Whether the lane's turn is to be waited for before a batch is gathered.
+    pub(crate) is_contended: Arc<AtomicBool>,
 }
 
 /// What all lanes of a frontend share.
@@ -72,11 +82,12 @@ impl Frontend {
 
 pub(crate) struct Committer {
     frontend: Frontend,
-    lane: i16,
+    lane: Lane,
     row: BatchRow,
     connection: Option<PgConnection>,
-    /// Which of the lane's locks is in use, and until when it is not the first.
-    lock: (i32, Instant),
+    locks: LaneLocks,
+    /// The lock that this connection took when it waited for its turn.
+    held: Option<LaneLock>,
 }
 
 /// What a batch has come to, not yet committed.
@@ -90,17 +101,29 @@ struct Prepared {
 }
 
 impl Committer {
-    pub(crate) fn new(frontend: Frontend, lane: usize) -> Self {
-        let lane = lane as i16;
+    /// Starts one lane's committer in `tasks`. It ends when nobody is left who could send.
+    pub(crate) fn start(frontend: Frontend, lane: Lane, tasks: &mut JoinSet<()>) -> LaneJobs {
+        let (jobs, queue) = unbounded_channel();
         let row = BatchRow::new(Arc::clone(&frontend.id), lane);
-        Self { frontend, lane, row, connection: None, lock: (0, Instant::now()) }
+        let class = frontend.sessions.lock_class();
+        let locks = LaneLocks::new(class, lane.number, frontend.metrics.clone());
+        let is_contended = locks.contention();
+        tasks.spawn(Self { frontend, lane, row, connection: None, locks, held: None }.run(queue));
+        LaneJobs { jobs, is_contended }
     }
 
-    /// Commits what comes, until nobody is left who could send.
-    pub(crate) async fn run(mut self, mut jobs: UnboundedReceiver<Job>) {
-        while let Some(Job { batch, done }) = jobs.recv().await {
-            // Who sent it may be gone; it is committed all the same.
-            drop(done.send(self.commit(&batch).await));
+    async fn run(mut self, mut jobs: UnboundedReceiver<Job>) {
+        while let Some(job) = jobs.recv().await {
+            match job {
+                Job::Turn { done } => {
+                    self.take_turn().await;
+                    // Who gave it up passes it on.
+                    let _ = done.send(());
+                }
+                Job::Pass => self.pass().await,
+                // Who sent it may be gone; it is committed all the same.
+                Job::Commit { batch, done } => drop(done.send(self.commit(&batch).await)),
+            }
         }
         if let Some(mut connection) = self.connection.take() {
             let leaving = async {
@@ -108,7 +131,7 @@ impl Committer {
                 connection.close().await
             };
             if !matches!(timeout(ANSWER_TIME_MAX, leaving).await, Ok(Ok(()))) {
-                tracing::debug!(lane = self.lane, "the batch row of this frontend stays behind");
+                tracing::debug!(lane = self.lane.number, "the batch row of this frontend stays behind");
             }
         }
     }
@@ -127,7 +150,7 @@ impl Committer {
             if Instant::now() + pause >= until {
                 return Err(failure.into());
             }
-            tracing::debug!(lane = self.lane, ?failure, "a batch is tried again");
+            tracing::debug!(lane = self.lane.number, ?failure, "a batch is tried again");
             self.frontend.metrics.retries.inc();
             sleep(pause).await;
             pause_ms = (pause_ms * 2).min(PAUSE_MS.end);
@@ -140,10 +163,7 @@ impl Committer {
         batch: &[Entry],
         deadline: Instant,
     ) -> std::result::Result<BatchOutcome, Failure> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
+        let mut connection = self.connection().await?;
         let preparing = timeout_at(deadline, self.prepare(&mut connection, batch));
         let prepared = match preparing.await.unwrap_or_else(|_| Err(too_long())) {
             Ok(prepared) => prepared,
@@ -189,7 +209,37 @@ impl Committer {
         Ok(prepared.outcome)
     }
 
-    async fn connect(&mut self) -> std::result::Result<PgConnection, Failure> {
+    /// Takes the lane's lock before there is a batch. Where that fails the batch goes on without.
+    async fn take_turn(&mut self) {
+        let lock = self.locks.current();
+        let taking = async {
+            let mut connection = self.connection().await?;
+            let taken = lock.take(&mut connection).await?;
+            self.connection = Some(connection);
+            Ok::<_, Failure>(taken)
+        };
+        match timeout(ANSWER_TIME_MAX, taking).await.unwrap_or_else(|_| Err(too_long())) {
+            Ok(taken) => {
+                self.locks.note(taken);
+                self.held = taken.is_locked.then_some(lock);
+            }
+            Err(error) => tracing::debug!(lane = self.lane.number, ?error, "the turn can't be waited for"),
+        }
+    }
+
+    async fn pass(&mut self) {
+        if self.held.take().is_some()
+            && let Some(connection) = self.connection.take()
+        {
+            self.keep_unlocked(connection, false).await;
+        }
+    }
+
+    /// The connection that was kept, or a new one.
+    async fn connection(&mut self) -> std::result::Result<PgConnection, Failure> {
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
+        }
         let mut connection = self.frontend.sessions.connect_lane().await?;
         let enrolling = timeout(ANSWER_TIME_MAX, self.row.enrol(&mut connection));
         enrolling.await.map_err(|_| too_long())??;
@@ -216,18 +266,23 @@ impl Committer {
     ) -> std::result::Result<Prepared, Failure> {
         let mut unread = Unread::of(batch);
         let mut rows = RowsRead::default();
-        let mut lock = Some(self.lock());
+        let held = self.held.take();
+        let lock = held.unwrap_or_else(|| self.locks.current());
+        let mut is_locked = held.is_some();
         let (mut reads, mut database_ms) = (0, 0);
         let mut missing = None;
         loop {
             // All at first, as far as there is room; then from what was missing on.
             if unread.begin(missing.take()) || reads == 0 {
-                let wanted = unread.wanted();
-                let to_take = lock.filter(|_| reads == 0);
-                let read = rows::read(connection, &wanted, READ_BYTES_MAX, to_take).await?;
+                let cells = &unread.cells[..unread.reading];
+                let to_take = (held.is_none() && reads == 0).then_some(lock);
+                let (read, taken) = read_lane(connection, self.lane, cells, READ_BYTES_MAX, to_take).await?;
+                if to_take.is_some() {
+                    self.locks.note(taken);
+                    is_locked = taken.is_locked;
+                }
                 if reads == 0 {
                     database_ms = read.database_ms;
-                    lock = lock.filter(|_| read.is_locked);
                 }
                 reads += 1;
                 unread.take_in(read.found, &mut rows.0);
@@ -241,32 +296,11 @@ impl Committer {
                 }
                 Err(error) => return Err(BackendError::from(error).into()),
             };
-            if lock.is_none() {
-                self.doubt_the_lock();
-            }
             // Reads of different moments are good only where no account has changed since the first.
             let accounts = accounts(batch, &rows.0, |meta| reads > 1 || writes.contains_key(meta));
-            return Ok(Prepared { outcome: BatchOutcome { now_ms, verdicts }, writes, accounts, lock });
+            let outcome = BatchOutcome { now_ms, verdicts };
+            return Ok(Prepared { outcome, writes, accounts, lock: is_locked.then_some(lock) });
         }
-    }
-
-    /// The lock that frontends take turns by.
-    fn lock(&mut self) -> LaneLock {
-        if self.lock.1 <= Instant::now() {
-            self.lock.0 = 0;
-        }
-        let number = i32::from(self.lane) + self.lock.0 * LOCK_STRIDE;
-        LaneLock { class: self.frontend.sessions.lock_class(), number }
-    }
-
-    fn doubt_the_lock(&mut self) {
-        self.frontend.metrics.lock_timeouts.inc();
-        tracing::info!(
-            lane = self.lane,
-            lock = self.lock.0,
-            "a lane's lock was not got in time: taking another"
-        );
-        self.lock = ((self.lock.0 + 1).min(LOCKS_OF_LANE - 1), Instant::now() + LOCK_DOUBTED_FOR);
     }
 }
 
@@ -309,12 +343,6 @@ impl Unread {
         }
         self.reading = self.cells.len().min(READ_ROWS_MAX);
         self.reading > 0
-    }
-
-    fn wanted(&self) -> Wanted<'_> {
-        let mut wanted = Wanted::default();
-        self.cells[..self.reading].iter().for_each(|cell| wanted.push(cell, None));
-        wanted
     }
 
     fn take_in(&mut self, found: Vec<Found>, rows: &mut RowMap) {

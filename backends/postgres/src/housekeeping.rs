@@ -162,7 +162,7 @@ impl Housekeeper {
         for watched in watched.chunks(STAMPS_MAX) {
             let mut wanted = Wanted::default();
             watched.iter().for_each(|(cell, _)| wanted.push(cell, Some(STAMP_BYTES)));
-            let read = rows::read(connection, &wanted, usize::MAX, None).await?;
+            let read = rows::read(connection, &wanted, usize::MAX).await?;
             let mut changed = Vec::new();
             for ((cell, seen), found) in watched.iter().zip(read.found) {
                 if layout::stamp(cell, found.row().as_ref()).map_err(BackendError::from)? != *seen {

@@ -1,7 +1,7 @@
 //! A [`Backend`](dragon_contract::Backend) on Postgres 13 or newer: any number of frontends over one
 //! database. What a request means is decided by `dragon-core`, and no rule of it is written in SQL.
 //!
-//! A lane of requests is one batch after another, of two round trips each: `read_cells` takes the lane's
+//! A lane of requests is one batch after another, of two round trips each: `read_lane` takes the lane's
 //! advisory lock and reads what the batch names; `commit_batch` is one SERIALIZABLE transaction that writes
 //! the outcome if the accounts are still as they were read (`migrations`, `committer`). A commit whose
 //! answer is lost is settled by the row that it wrote of itself (`settling`). Frontends wake each other by
@@ -15,6 +15,7 @@ mod address;
 mod committer;
 mod failure;
 mod housekeeping;
+mod lane_lock;
 mod listener;
 mod metrics;
 mod notifier;

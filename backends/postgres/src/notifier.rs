@@ -43,9 +43,11 @@ impl Notifier {
 }
 
 impl Changes {
-    /// Tells of changes, all that have gathered at once, until nobody is left who could make some.
+    /// Tells of changes, all that have gathered at once, until nobody is left who could make some. A NOTIFY
+    /// need not be durable: after a crash every listener has lost its connection, and looks at everything.
     pub(crate) async fn tell_all(mut self, pool: PgPool, channel: String) {
-        const NOTIFY: &str = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload";
+        const NOTIFY: &str = "WITH undurable AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)) \
+            SELECT pg_notify($1, payload) FROM undurable, unnest($2::text[]) AS payload";
         let mut untold = BTreeSet::new();
         while let Some(hashes) = self.0.recv().await {
             untold.extend(hashes);

@@ -23,7 +23,7 @@ pub(crate) async fn scan(
     let meta = query.meta();
     let mut wanted = Wanted::default();
     wanted.push(&meta, None);
-    let read = rows::read(&mut transaction, &wanted, usize::MAX, None).await?;
+    let read = rows::read(&mut transaction, &wanted, usize::MAX).await?;
     let now_ms = clock.read(read.database_ms);
     let meta_row = read.found.into_iter().next().and_then(Found::row);
     let mut page = Page::begin(query, meta_row.as_ref(), now_ms).map_err(BackendError::from)?;

@@ -132,7 +132,7 @@ async fn read_group(
     for look in group {
         look.cells.iter().for_each(|cell| wanted.push(cell, look.bytes_max));
     }
-    timeout(READ_TIME_MAX, rows::read(connection, &wanted, LOAD_BYTES_MAX, None))
+    timeout(READ_TIME_MAX, rows::read(connection, &wanted, LOAD_BYTES_MAX))
         .await
         .unwrap_or_else(|_| Err(too_long()))
 }

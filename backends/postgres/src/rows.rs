@@ -2,6 +2,7 @@
 //! before.
 
 use crate::failure::Failure;
+use crate::lane_lock::{LaneLock, Taken};
 use crate::schema::LANES;
 use bytes::Bytes;
 use dragon_contract::{BackendError, lane_of, stored_cell};
@@ -29,6 +30,37 @@ impl StoreClock {
     }
 }
 
+/// One lane, and the statements for its tables.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lane {
+    pub(crate) number: i16,
+    read: &'static str,
+    pub(crate) commit: &'static str,
+}
+
+/// Statements of lanes: there is a function for each.
+macro_rules! lanes {
+    ($($number:literal),*) => {
+        [$(Lane {
+            number: $number,
+            read: concat!(
+                "SELECT place, content, now_ms, is_locked, has_waited FROM read_lane_",
+                $number,
+                "($1, $2, $3, $4)"
+            ),
+            commit: concat!(
+                "CALL commit_batch_",
+                $number,
+                "(NULL::integer, $1, $2, $3, $4, $5, $6, $7, $8, $9::uuid, $10, $11)"
+            ),
+        }),*]
+    };
+}
+
+impl Lane {
+    pub(crate) const ALL: [Self; LANES] = lanes!(0, 1, 2, 3);
+}
+
 /// The number of a cell's lane.
 pub(crate) fn lane(cell: &Cell) -> i16 {
     lane_of(cell.account_name(), LANES) as i16
@@ -54,13 +86,6 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// The name of an advisory lock that is taken before a read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LaneLock {
-    pub(crate) class: i32,
-    pub(crate) number: i32,
-}
-
 /// One row that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -84,7 +109,6 @@ impl Found {
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) database_ms: i64,
-    pub(crate) is_locked: bool,
     /// One for each that was wanted, in order.
     pub(crate) found: Vec<Found>,
 }
@@ -94,29 +118,58 @@ pub(crate) async fn read(
     connection: &mut PgConnection,
     wanted: &Wanted<'_>,
     bytes_max: usize,
-    lock: Option<LaneLock>,
 ) -> Result<Read, Failure> {
-    const READ: &str = "SELECT place, content, now_ms, is_locked FROM read_cells($1, $2, $3, $4, $5, $6)";
+    const READ: &str = "SELECT place, content, now_ms FROM read_cells($1, $2, $3, $4)";
     let query = sqlx::query(READ)
         .bind(&wanted.lanes)
         .bind(&wanted.names)
         .bind(&wanted.lengths)
-        .bind(i64::try_from(bytes_max).unwrap_or(i64::MAX))
-        .bind(lock.map(|lock| lock.class))
-        .bind(lock.map(|lock| lock.number));
-    let mut read = Read { database_ms: 0, is_locked: false, found: vec![Found::Row(None); wanted.len()] };
+        .bind(i64::try_from(bytes_max).unwrap_or(i64::MAX));
+    let mut read = Read { database_ms: 0, found: vec![Found::Row(None); wanted.len()] };
     for row in query.fetch_all(connection).await? {
-        let place: i64 = row.try_get(0)?;
-        match usize::try_from(place - 1).ok().and_then(|place| read.found.get_mut(place)) {
-            None => (read.database_ms, read.is_locked) = (row.try_get(2)?, row.try_get(3)?),
-            Some(found) => {
-                let content: Option<&[u8]> = row.try_get(1)?;
-                *found =
-                    content.map_or(Found::NotRead, |bytes| Found::Row(Some(Bytes::copy_from_slice(bytes))));
-            }
+        if !read.take_in(&row)? {
+            read.database_ms = row.try_get(2)?;
         }
     }
     Ok(read)
+}
+
+/// Reads cells of one lane, after taking its lock, if one is given.
+pub(crate) async fn read_lane(
+    connection: &mut PgConnection,
+    lane: Lane,
+    cells: &[Cell],
+    bytes_max: usize,
+    lock: Option<LaneLock>,
+) -> Result<(Read, Taken), Failure> {
+    let names: Vec<&[u8]> = cells.iter().map(|cell| cell.as_bytes().as_ref()).collect();
+    let query = sqlx::query(lane.read)
+        .bind(names)
+        .bind(i64::try_from(bytes_max).unwrap_or(i64::MAX))
+        .bind(lock.map(|lock| lock.class))
+        .bind(lock.map(|lock| lock.number));
+    let mut read = Read { database_ms: 0, found: vec![Found::Row(None); cells.len()] };
+    let mut taken = Taken::default();
+    for row in query.fetch_all(connection).await? {
+        if !read.take_in(&row)? {
+            read.database_ms = row.try_get(2)?;
+            taken = Taken { is_locked: row.try_get(3)?, has_waited: row.try_get(4)? };
+        }
+    }
+    Ok((read, taken))
+}
+
+impl Read {
+    /// Takes in what begins with a place and a content. `false`: it is the row before all others.
+    fn take_in(&mut self, row: &PgRow) -> Result<bool, Failure> {
+        let place: i64 = row.try_get(0)?;
+        let Some(found) = usize::try_from(place - 1).ok().and_then(|place| self.found.get_mut(place)) else {
+            return Ok(false);
+        };
+        let content: Option<&[u8]> = row.try_get(1)?;
+        *found = content.map_or(Found::NotRead, |bytes| Found::Row(Some(Bytes::copy_from_slice(bytes))));
+        Ok(true)
+    }
 }
 
 /// What a batch writes, as the columns of a statement.

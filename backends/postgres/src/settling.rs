@@ -2,7 +2,8 @@
 //! it tells what became of a commit whose answer did not come.
 
 use crate::failure::Failure;
-use crate::rows::{LaneLock, Written};
+use crate::lane_lock::LaneLock;
+use crate::rows::{Lane, Written};
 use crate::session::Sessions;
 use bytes::Bytes;
 use dragon_contract::{BackendError, Result};
@@ -20,7 +21,7 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct BatchRow {
     frontend: Arc<str>,
-    lane: i16,
+    lane: Lane,
     sequence: i64,
 }
 
@@ -32,7 +33,7 @@ pub(crate) enum Settled {
 }
 
 impl BatchRow {
-    pub(crate) fn new(frontend: Arc<str>, lane: i16) -> Self {
+    pub(crate) fn new(frontend: Arc<str>, lane: Lane) -> Self {
         Self { frontend, lane, sequence: 0 }
     }
 
@@ -41,14 +42,15 @@ impl BatchRow {
     pub(crate) async fn enrol(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
         const ENROL: &str = "INSERT INTO batch (lane, frontend, sequence) VALUES ($1, $2::uuid, $3) \
             ON CONFLICT (frontend, lane) DO UPDATE SET sequence = excluded.sequence";
-        let enrol = sqlx::query(ENROL).bind(self.lane).bind(self.frontend.as_ref()).bind(self.sequence);
+        let enrol =
+            sqlx::query(ENROL).bind(self.lane.number).bind(self.frontend.as_ref()).bind(self.sequence);
         enrol.execute(connection).await?;
         Ok(())
     }
 
     pub(crate) async fn delete(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
         const DELETE: &str = "DELETE FROM batch WHERE lane = $1 AND frontend = $2::uuid";
-        sqlx::query(DELETE).bind(self.lane).bind(self.frontend.as_ref()).execute(connection).await?;
+        sqlx::query(DELETE).bind(self.lane.number).bind(self.frontend.as_ref()).execute(connection).await?;
         Ok(())
     }
 
@@ -61,12 +63,9 @@ impl BatchRow {
         accounts: &[(Cell, Option<Bytes>)],
         written: &Written<'_>,
     ) -> std::result::Result<bool, Failure> {
-        const COMMIT: &str =
-            "CALL commit_batch(NULL::integer, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10::uuid, $11, $12)";
         let names: Vec<&[u8]> = accounts.iter().map(|(cell, _)| cell.as_bytes().as_ref()).collect();
         let seen: Vec<Option<&[u8]>> = accounts.iter().map(|(_, row)| row.as_deref()).collect();
-        let call = sqlx::query(COMMIT)
-            .bind(self.lane)
+        let call = sqlx::query(self.lane.commit)
             .bind(lock.map(|lock| lock.class))
             .bind(lock.map(|lock| lock.number))
             .bind(names)
@@ -98,7 +97,7 @@ impl BatchRow {
     pub(crate) async fn settle(&mut self, sessions: &Sessions, reason: &str) -> Result<Settled> {
         let (before, attempted, fenced) = (self.sequence, self.sequence + 1, self.sequence + 2);
         let deadline = Instant::now() + SETTLE_TIME_MAX;
-        tracing::info!(lane = self.lane, reason, "a commit was not answered: settling it");
+        tracing::info!(lane = self.lane.number, reason, "a commit was not answered: settling it");
         loop {
             match timeout_at(deadline, self.look_and_fence(sessions, before, fenced)).await {
                 Ok(Ok(Some(stored))) if stored == attempted => {
@@ -130,10 +129,10 @@ impl BatchRow {
         const FENCE: &str = "UPDATE batch SET sequence = $3 WHERE lane = $1 AND frontend = $2::uuid";
         let mut connection = sessions.connect().await?;
         let mut transaction = connection.begin().await?;
-        let look = sqlx::query_scalar(LOOK).bind(self.lane).bind(self.frontend.as_ref());
+        let look = sqlx::query_scalar(LOOK).bind(self.lane.number).bind(self.frontend.as_ref());
         let stored: Option<i64> = look.fetch_optional(&mut *transaction).await?;
         if stored == Some(before) {
-            let fence = sqlx::query(FENCE).bind(self.lane).bind(self.frontend.as_ref()).bind(fenced);
+            let fence = sqlx::query(FENCE).bind(self.lane.number).bind(self.frontend.as_ref()).bind(fenced);
             fence.execute(&mut *transaction).await?;
         }
         transaction.commit().await?;

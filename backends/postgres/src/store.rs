@@ -2,7 +2,7 @@
 //! tasks of one store.
 
 use crate::address::Address;
-use crate::committer::{Committer, Frontend, Job, too_long};
+use crate::committer::{Committer, Frontend, Job, LaneJobs, too_long};
 use crate::failure::{ConnectError, Failure};
 use crate::housekeeping::{self, Findings};
 use crate::metrics::PostgresMetrics;
@@ -10,7 +10,7 @@ use crate::notifier::Notifier;
 use crate::opening;
 use crate::pages;
 use crate::reader::{Looks, READ_TIME_MAX};
-use crate::rows::{STAMP_BYTES, StoreClock};
+use crate::rows::{Lane, STAMP_BYTES, StoreClock};
 use crate::schema::LANES;
 use crate::session::{Sessions, StoreOptions};
 use crate::sweeping;
@@ -24,8 +24,8 @@ use parking_lot::Mutex;
 use sqlx::PgPool;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
@@ -46,7 +46,7 @@ struct Shared {
     pool: PgPool,
     looks: Looks,
     /// Where each lane takes its batches from. Empty once the store is closed.
-    lanes: Mutex<Vec<UnboundedSender<Job>>>,
+    lanes: Mutex<Vec<LaneJobs>>,
     committing: Mutex<JoinSet<()>>,
     opened: watch::Receiver<Opened>,
     /// Tasks that run as long as the store.
@@ -76,10 +76,8 @@ impl PostgresStore {
         let (findings, looks) = (Findings::default(), Looks::default());
         let pool = frontend.sessions.pool();
         let (mut lanes, mut committing) = (Vec::with_capacity(LANES), JoinSet::new());
-        for lane in 0..LANES {
-            let (jobs, queue) = unbounded_channel();
-            committing.spawn(Committer::new(frontend.clone(), lane).run(queue));
-            lanes.push(jobs);
+        for lane in Lane::ALL {
+            lanes.push(Committer::start(frontend.clone(), lane, &mut committing));
         }
         let mut beside = vec![tokio::spawn(changes.tell_all(pool.clone(), frontend.sessions.channel()))];
         for _ in 0..frontend.sessions.readers() {
@@ -134,6 +132,13 @@ async fn open_and_stay(frontend: Frontend, findings: Findings, opened: watch::Se
     }
 }
 
+impl Shared {
+    /// Gives a lane something to do; `None` when the store is closed.
+    fn send(&self, lane: usize, job: Job) -> Option<()> {
+        self.lanes.lock().get(lane)?.jobs.send(job).ok()
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         self.beside.iter().for_each(JoinHandle::abort);
@@ -145,6 +150,18 @@ async fn in_time<T>(reading: impl Future<Output = std::result::Result<T, Failure
     Ok(timeout(READ_TIME_MAX, reading).await.unwrap_or_else(|_| Err(too_long()))?)
 }
 
+/// Gives back a turn that nobody waits for any more.
+struct PassOnDrop<'a> {
+    store: &'a PostgresStore,
+    lane: usize,
+}
+
+impl Drop for PassOnDrop<'_> {
+    fn drop(&mut self) {
+        self.store.pass(self.lane);
+    }
+}
+
 #[async_trait::async_trait]
 impl Backend for PostgresStore {
     fn commit(&self, batch: Arc<[Entry]>) -> CommitFuture {
@@ -152,8 +169,7 @@ impl Backend for PostgresStore {
         let lane = batch.first().map_or(0, |entry| lane_of(entry.request.account().as_str(), LANES));
         let sent = self.refuse_unless_open().and_then(|()| {
             let closed = || BackendError::Unavailable("the store is closed".into());
-            let lanes = self.0.lanes.lock();
-            lanes.get(lane).and_then(|jobs| jobs.send(Job { batch, done }).ok()).ok_or_else(closed)
+            self.0.send(lane, Job::Commit { batch, done }).ok_or_else(closed)
         });
         async move {
             sent?;
@@ -161,6 +177,22 @@ impl Backend for PostgresStore {
             outcome.await.unwrap_or_else(ended)
         }
         .boxed()
+    }
+
+    async fn turn(&self, lane: usize) {
+        let is_contended = |lane: &LaneJobs| lane.is_contended.load(Ordering::Relaxed);
+        if self.0.lanes.lock().get(lane).is_some_and(is_contended) && self.refuse_unless_open().is_ok() {
+            let (done, is_ours) = oneshot::channel();
+            self.0.send(lane, Job::Turn { done });
+            let given_up = PassOnDrop { store: self, lane };
+            // Whatever hinders it, the commit will tell.
+            drop(is_ours.await);
+            std::mem::forget(given_up);
+        }
+    }
+
+    fn pass(&self, lane: usize) {
+        self.0.send(lane, Job::Pass);
     }
 
     async fn load(&self, cells: &[Cell]) -> Result<Loaded> {

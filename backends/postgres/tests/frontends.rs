@@ -2,9 +2,13 @@
 
 mod requests;
 
-use dragon_contract::Backend as _;
-use dragon_postgres::PostgresStore;
+use dragon_contract::{Backend as _, lane_of};
+use dragon_core::hash::fnv1a;
+use dragon_postgres::{PostgresMetrics, PostgresStore, StoreOptions};
 use dragon_private_postgres::{fresh_schema, shared_address, shared_url};
+use futures_util::FutureExt as _;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use requests::{add_one, counter, stored};
 use sqlx::{Connection as _, PgConnection};
 use std::time::Duration;
@@ -103,4 +107,88 @@ async fn a_closed_store_takes_nothing() {
     last.await.expect("what was under way is finished");
     let refused = add_one(&store).await;
     assert!(matches!(refused, Err(dragon_contract::BackendError::Unavailable(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_snapshot_that_holds_back_vacuum_shows() {
+    let mut connection = PgConnection::connect(&shared_url()).await.expect("a connection");
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class";
+    sqlx::raw_sql(begin).execute(&mut connection).await.expect("a snapshot");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let (mut registry, metrics) = (Registry::default(), PostgresMetrics::default());
+    metrics.register(&mut registry);
+    let address = shared_address(&fresh_schema()).parse().expect("an address");
+    let store = PostgresStore::open(&StoreOptions::new(address), metrics);
+    store.opened().await.expect("the store opens");
+    let mut shown = String::new();
+    encode(&mut shown, &registry).expect("text");
+    let seconds =
+        shown.lines().find_map(|line| line.strip_prefix("dragon_postgres_oldest_snapshot_seconds "));
+    let seconds: f64 = seconds.expect("it is shown").parse().expect("a number");
+    assert!((1.5..600.0).contains(&seconds), "{seconds}");
+}
+
+/// The advisory locks of the counter's lane that sessions hold.
+async fn locks_held(connection: &mut PgConnection, schema: &str) -> i64 {
+    const HELD: &str = "SELECT count(*) FROM pg_locks \
+        WHERE locktype = 'advisory' AND granted AND classid::bigint = $1 AND objid = $2::oid";
+    let class = i64::from(fnv1a(schema.as_bytes()) as u32);
+    let lane = lane_of(counter().account_name(), 4) as i64;
+    let held = sqlx::query_scalar(HELD).bind(class).bind(lane as i32);
+    held.fetch_one(connection).await.expect("a count")
+}
+
+/// Has the store wait for its lane's lock, so that it knows of others in its way.
+async fn get_in_the_way(connection: &mut PgConnection, schema: &str, store: &PostgresStore, lane: usize) {
+    let class = fnv1a(schema.as_bytes()) as u32 as i32;
+    let lock = "SELECT pg_advisory_lock($1, $2)";
+    sqlx::query(lock).bind(class).bind(lane as i32).execute(&mut *connection).await.expect("locked");
+    let adding = {
+        let store = store.clone();
+        tokio::spawn(async move { add_one(&store).await })
+    };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!adding.is_finished());
+    sqlx::query("SELECT pg_advisory_unlock_all()").execute(connection).await.expect("unlocked");
+    adding.await.expect("it is well").expect("it counts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_ends_with_its_batch_or_when_it_is_not_needed() {
+    let schema = fresh_schema();
+    let store = open(&schema).await;
+    let mut connection = PgConnection::connect(&shared_url()).await.expect("a connection");
+    add_one(&store).await.expect("it counts");
+    let lane = lane_of(counter().account_name(), store.lanes());
+    // Nobody is in the way: no lock is taken ahead.
+    store.turn(lane).await;
+    assert_eq!(locks_held(&mut connection, &schema).await, 0);
+
+    get_in_the_way(&mut connection, &schema, &store, lane).await;
+    store.turn(lane).await;
+    assert_eq!(locks_held(&mut connection, &schema).await, 1);
+    add_one(&store).await.expect("it counts");
+    assert_eq!(locks_held(&mut connection, &schema).await, 0, "committed");
+
+    get_in_the_way(&mut connection, &schema, &store, lane).await;
+    store.turn(lane).await;
+    assert_eq!(locks_held(&mut connection, &schema).await, 1);
+    store.pass(lane);
+    until_unlocked(&mut connection, &schema).await;
+
+    get_in_the_way(&mut connection, &schema, &store, lane).await;
+    assert!(store.turn(lane).now_or_never().is_none(), "given up while it is waited for");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    until_unlocked(&mut connection, &schema).await;
+    assert_eq!(add_one(&store).await.expect("it counts"), 6);
+}
+
+async fn until_unlocked(connection: &mut PgConnection, schema: &str) {
+    for _ in 0..100 {
+        if locks_held(connection, schema).await == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the lock is not given back");
 }

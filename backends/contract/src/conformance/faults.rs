@@ -120,6 +120,14 @@ impl Backend for Faulty {
         async move { Err(committed.await.err().unwrap_or(error)) }.boxed()
     }
 
+    async fn turn(&self, lane: usize) {
+        self.store.turn(lane).await;
+    }
+
+    fn pass(&self, lane: usize) {
+        self.store.pass(lane);
+    }
+
     async fn load(&self, cells: &[Cell]) -> Result<Loaded> {
         self.check()?;
         self.store.load(cells).await
