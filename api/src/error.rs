@@ -116,6 +116,11 @@ impl ApiError {
         Self { code, message: message.into(), fields: Vec::new(), allowed: None }
     }
 
+    fn store_unavailable() -> Self {
+        let message = "The store is unavailable; nothing was applied, send the request again.";
+        Self::new(Code::Unavailable, message)
+    }
+
     fn with(mut self, name: &'static str, json: impl Into<Vec<u8>>) -> Self {
         self.fields.push((name, json.into()));
         self
@@ -218,10 +223,13 @@ impl From<BackendError> for ApiError {
                     "The server is busy; nothing was applied, send the request again.",
                 )
             }
-            BackendError::Unavailable(detail) | BackendError::Corrupt(detail) => {
-                tracing::error!(detail, "the store could not do a request");
-                let message = "The store is unavailable; nothing was applied, send the request again.";
-                Self::new(Code::Unavailable, message)
+            BackendError::Unavailable(detail) => {
+                tracing::warn!(detail, "the store is unavailable");
+                Self::store_unavailable()
+            }
+            BackendError::Corrupt(detail) => {
+                tracing::error!(detail, "the store is damaged");
+                Self::store_unavailable()
             }
         }
     }
