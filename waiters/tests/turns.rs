@@ -1,4 +1,5 @@
-//! Where frontends take turns, a batch is gathered when its turn has come.
+//! How batches are made: where frontends take turns, when the turn has come; and of what a store did not take
+//! of the one before.
 
 #![allow(clippy::unwrap_used, reason = "these are tests; a panic is how they fail")]
 
@@ -32,13 +33,15 @@ enum Call {
 struct TurnByTurn {
     store: MemoryStore,
     turns: Semaphore,
+    /// It takes so many entries of a batch at most.
+    takes_max: usize,
     calls: Mutex<Vec<Call>>,
 }
 
 impl TurnByTurn {
-    fn new() -> (Arc<Self>, Frontend) {
+    fn new(takes_max: usize) -> (Arc<Self>, Frontend) {
         let (turns, calls) = (Semaphore::new(0), Mutex::default());
-        let store = Arc::new(Self { store: MemoryStore::default(), turns, calls });
+        let store = Arc::new(Self { store: MemoryStore::default(), turns, takes_max, calls });
         let frontend = Frontend::start(Arc::clone(&store) as _, Default::default(), WaiterMetrics::default());
         (store, frontend)
     }
@@ -68,7 +71,7 @@ impl Backend for TurnByTurn {
 
     fn commit(&self, batch: Arc<[Entry]>) -> CommitFuture {
         self.calls.lock().push(Call::Commit(batch.len()));
-        self.store.commit(batch)
+        self.store.commit(batch.iter().take(self.takes_max).cloned().collect())
     }
 
     async fn load(&self, cells: &[Cell]) -> Result<Loaded> {
@@ -102,7 +105,7 @@ fn write(name: &str) -> Draft {
 
 #[tokio::test]
 async fn what_arrives_before_the_turn_is_in_the_batch() {
-    let (store, frontend) = TurnByTurn::new();
+    let (store, frontend) = TurnByTurn::new(usize::MAX);
     let submitting = |name: &'static str| {
         let frontend = frontend.clone();
         tokio::spawn(async move { submit(&frontend, write(name)).await })
@@ -122,7 +125,7 @@ async fn what_arrives_before_the_turn_is_in_the_batch() {
 
 #[tokio::test]
 async fn a_turn_that_nobody_needs_any_more_is_given_back() {
-    let (store, frontend) = TurnByTurn::new();
+    let (store, frontend) = TurnByTurn::new(usize::MAX);
     let hung_up = {
         let frontend = frontend.clone();
         tokio::spawn(async move { submit(&frontend, lock(5)).await })
@@ -136,4 +139,26 @@ async fn a_turn_that_nobody_needs_any_more_is_given_back() {
     store.turns.add_permits(1);
     submit(&frontend, write("a")).await.unwrap();
     assert_eq!(store.calls.lock()[2..], [Call::Turn, Call::Commit(1)]);
+}
+
+#[tokio::test]
+async fn what_the_store_does_not_take_is_committed_next_and_in_order() {
+    let (store, frontend) = TurnByTurn::new(1);
+    let mut submitted = Vec::new();
+    for number in ["1", "2", "3"] {
+        let frontend = frontend.clone();
+        submitted.push(tokio::spawn(async move {
+            let draft =
+                Draft { kv_set: vec![set("a", number)], kv_get: vec!["a".into()], ..Draft::default() };
+            submit(&frontend, draft).await.unwrap()
+        }));
+        sleep(20 * MS).await;
+    }
+    store.turns.add_permits(3);
+    for (number, submitted) in (1..).zip(submitted) {
+        let answer = submitted.await.unwrap();
+        assert!(answer.ends_with(&format!("\"Version\":{number}}}")), "{answer}");
+    }
+    let turn_by_turn = [1, 2, 3].map(|left| [Call::Turn, Call::Commit(4 - left)]);
+    assert_eq!(*store.calls.lock(), turn_by_turn.concat());
 }

@@ -44,7 +44,8 @@ pub type Result<T> = std::result::Result<T, BackendError>;
 pub struct BatchOutcome {
     /// The store's time at which the batch was decided.
     pub now_ms: UnixMs,
-    /// One verdict per entry, in order.
+    /// One verdict for each entry that was decided, in order; fewer than there are entries where the store
+    /// took only the first ones.
     pub verdicts: Vec<Verdict>,
 }
 
@@ -100,6 +101,10 @@ pub trait Backend: Send + Sync + 'static {
     /// the earlier ones' writes; a refused one leaves none), writes all changes in one storage
     /// transaction, makes them durable, wakes [`changed`](Self::changed), and returns one verdict per
     /// entry.
+    ///
+    /// A store whose transactions are bounded may take only the first entries, at least one: nothing of the
+    /// others was decided, and they are to be committed again, before anything that came after them. Only one
+    /// with a [`pipeline_depth`](Self::pipeline_depth) of 1 may do so.
     ///
     /// Batches apply in the order of the calls of this method, not of the first polls of the futures:
     /// a store does what the order depends on before it returns the future. Up to

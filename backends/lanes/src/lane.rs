@@ -6,14 +6,13 @@ use crate::{Handoff, Submission};
 use dragon_contract::{Backend, BackendError, CommitFuture, Result};
 use dragon_core::batch::Entry;
 use dragon_core::decide::Turn;
-use dragon_core::request::Request;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 /// Requests that may wait for the next batch. A burst of the largest crowd (10,000 waiters) fits.
 const QUEUED_REQUESTS_MAX: usize = 50_000;
@@ -43,6 +42,14 @@ impl Queue {
     fn push(&mut self, submission: Submission) {
         self.bytes += submission.entry.request.weight_bytes();
         self.submissions.push_back(submission);
+    }
+
+    /// Puts back, in its order, what came before all that waits.
+    fn put_back(&mut self, submissions: Vec<Submission>) {
+        for submission in submissions.into_iter().rev() {
+            self.bytes += submission.entry.request.weight_bytes();
+            self.submissions.push_front(submission);
+        }
     }
 
     fn pop(&mut self) -> Option<Submission> {
@@ -104,6 +111,14 @@ impl Lane {
         batch
     }
 
+    /// Puts back what the store did not take of a batch.
+    fn put_back(&self, submissions: Vec<Submission>) {
+        if !submissions.is_empty() {
+            self.metrics.queued_requests.inc_by(submissions.len() as i64);
+            self.queue.lock().put_back(submissions);
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.queue.lock().submissions.is_empty()
     }
@@ -118,9 +133,6 @@ impl Lane {
         self.queue.lock().ended
     }
 }
-
-/// Who waits for one entry of a batch.
-type Replies = Vec<(Arc<Request>, oneshot::Sender<crate::Reply>)>;
 
 /// Runs a lane until it is ended.
 pub(crate) async fn run(
@@ -164,35 +176,33 @@ fn commit(
     batch: Vec<Submission>,
     backend: &dyn Backend,
 ) -> impl Future<Output = ()> + use<> {
-    let mut replies: Replies = Vec::with_capacity(batch.len());
-    let mut entries: Vec<Entry> = Vec::with_capacity(batch.len());
-    for Submission { entry, reply } in batch {
-        replies.push((Arc::clone(&entry.request), reply));
-        entries.push(entry);
-    }
+    let entries: Vec<Entry> = batch.iter().map(|submission| submission.entry.clone()).collect();
     lane.metrics.batch_requests.observe(entries.len() as f64);
     let begun = Instant::now();
     let committed = backend.commit(entries.into());
-    answer(committed, begun, replies, Arc::clone(lane))
+    answer(committed, begun, batch, Arc::clone(lane))
 }
 
-async fn answer(committed: CommitFuture, begun: Instant, replies: Replies, lane: Arc<Lane>) {
+async fn answer(committed: CommitFuture, begun: Instant, mut batch: Vec<Submission>, lane: Arc<Lane>) {
     let outcome = committed.await;
     lane.metrics.commit_seconds.observe(begun.elapsed().as_secs_f64());
     match outcome {
         Ok(outcome) => {
-            debug_assert_eq!(outcome.verdicts.len(), replies.len());
-            for ((request, reply), verdict) in replies.into_iter().zip(outcome.verdicts) {
+            debug_assert!((1..=batch.len()).contains(&outcome.verdicts.len()));
+            let not_taken = batch.split_off(outcome.verdicts.len().clamp(1, batch.len()));
+            lane.put_back(not_taken);
+            for (submission, verdict) in batch.into_iter().zip(outcome.verdicts) {
                 let outcome = Outcome { now_ms: outcome.now_ms, verdict };
+                let delivery = Delivery::new(outcome, submission.entry.request, Arc::downgrade(&lane));
                 // One that nobody takes comes back here and is dropped, which releases its lock.
-                drop(reply.send(Ok(Delivery::new(outcome, request, Arc::downgrade(&lane)))));
+                drop(submission.reply.send(Ok(delivery)));
             }
         }
         Err(error) => {
             lane.metrics.commit_errors.inc();
-            tracing::warn!(%error, requests = replies.len(), "the store failed a batch");
-            for (_, reply) in replies {
-                drop(reply.send(Err(error.clone())));
+            tracing::warn!(%error, requests = batch.len(), "the store failed a batch");
+            for submission in batch {
+                drop(submission.reply.send(Err(error.clone())));
             }
         }
     }

@@ -163,16 +163,25 @@ impl Client {
         Self { store, gate }
     }
 
-    /// Commits requests of one account as one batch. A busy store is asked again.
+    /// Commits requests of one account as one batch, or as many as the store makes of it. A busy store is
+    /// asked again.
     pub(super) async fn commit(&self, asks: impl IntoIterator<Item = Ask>) -> Vec<Verdict> {
         let batch = batch(asks);
         let _permit = self.gate.acquire().await.expect("the gate is never closed");
+        let mut verdicts = Vec::with_capacity(batch.len());
+        while verdicts.len() < batch.len() {
+            let taken = self.commit_some(&batch[verdicts.len()..]).await;
+            assert!(!taken.is_empty(), "at least one entry is taken");
+            verdicts.extend(taken);
+        }
+        assert_eq!(verdicts.len(), batch.len(), "one verdict per entry");
+        verdicts
+    }
+
+    async fn commit_some(&self, batch: &[Entry]) -> Vec<Verdict> {
         for _ in 0..100 {
-            match in_time(self.store.commit(Arc::clone(&batch))).await {
-                Ok(outcome) => {
-                    assert_eq!(outcome.verdicts.len(), batch.len(), "one verdict per entry");
-                    return outcome.verdicts;
-                }
+            match in_time(self.store.commit(batch.into())).await {
+                Ok(outcome) => return outcome.verdicts,
                 Err(BackendError::Busy(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
                 Err(error) => panic!("the store failed: {error}"),
             }
