@@ -4,10 +4,12 @@
 mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod unread;
 mod wakeups;
 
 pub use backend::{
     AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, LOAD_BYTES_MAX, Loaded, Result,
     RowsRead, RowsReadError, lane_of, stored_cell,
 };
+pub use unread::Unread;
 pub use wakeups::Wakeups;

@@ -11,7 +11,7 @@ use crate::session::Sessions;
 use crate::settling::{BatchRow, Settled};
 use crate::watches::Watches;
 use bytes::Bytes;
-use dragon_contract::{BackendError, BatchOutcome, Result, RowsRead, RowsReadError};
+use dragon_contract::{BackendError, BatchOutcome, Result, RowsRead, RowsReadError, Unread};
 use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
 use dragon_core::cell::Cell;
 use sqlx::{Connection as _, PgConnection};
@@ -273,9 +273,9 @@ impl Committer {
         let mut missing = None;
         loop {
             // All at first, as far as there is room; then from what was missing on.
-            if unread.begin(missing.take()) || reads == 0 {
-                let cells = &unread.cells[..unread.reading];
+            if unread.begin(missing.take(), READ_ROWS_MAX) || reads == 0 {
                 let to_take = (held.is_none() && reads == 0).then_some(lock);
+                let cells = unread.wanted();
                 let (read, taken) = read_lane(connection, self.lane, cells, READ_BYTES_MAX, to_take).await?;
                 if to_take.is_some() {
                     self.locks.note(taken);
@@ -285,7 +285,7 @@ impl Committer {
                     database_ms = read.database_ms;
                 }
                 reads += 1;
-                unread.take_in(read.found, &mut rows.0);
+                unread.take_in(read.found.into_iter().map(Found::known), &mut rows.0);
             }
             let now_ms = self.frontend.clock.read(database_ms);
             let Decided { verdicts, writes } = match decide_batch(batch, &mut rows, now_ms) {
@@ -315,47 +315,6 @@ fn accounts(
     metas.dedup();
     let guarded = metas.into_iter().filter(|meta| is_guarded(meta));
     guarded.map(|meta| (meta.clone(), rows.get(meta).cloned().flatten())).collect()
-}
-
-/// The cells of a batch that are not read yet, in the order in which deciding asks for them.
-struct Unread {
-    cells: Vec<Cell>,
-    /// How many of them the present read is about.
-    reading: usize,
-}
-
-impl Unread {
-    fn of(batch: &[Entry]) -> Self {
-        let mut seen = std::collections::HashSet::with_hasher(foldhash::fast::RandomState::default());
-        let cells = batch.iter().flat_map(|entry| entry.request.reads()).filter(|cell| seen.insert(*cell));
-        Self { cells: cells.cloned().collect(), reading: 0 }
-    }
-
-    /// Puts the missing cell first. Whether there is something to read.
-    fn begin(&mut self, missing: Option<Cell>) -> bool {
-        if let Some(missing) = missing {
-            match self.cells.iter().position(|cell| *cell == missing) {
-                // What lies before was not asked for any more.
-                Some(at) => drop(self.cells.drain(..at)),
-                // A duplicate's answer, beside another id.
-                None => self.cells.insert(0, missing),
-            }
-        }
-        self.reading = self.cells.len().min(READ_ROWS_MAX);
-        self.reading > 0
-    }
-
-    fn take_in(&mut self, found: Vec<Found>, rows: &mut RowMap) {
-        let mut not_read = Vec::new();
-        for (cell, found) in self.cells.drain(..self.reading).zip(found) {
-            match found {
-                Found::Row(row) => drop(rows.insert(cell, row)),
-                Found::NotRead => not_read.push(cell),
-            }
-        }
-        not_read.append(&mut self.cells);
-        self.cells = not_read;
-    }
 }
 
 pub(crate) fn too_long() -> Failure {

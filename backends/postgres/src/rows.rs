@@ -96,12 +96,17 @@ pub(crate) enum Found {
 }
 
 impl Found {
-    /// The row, as far as it is there and was read.
-    pub(crate) fn row(self) -> Option<Bytes> {
+    /// The row, if it was read.
+    pub(crate) fn known(self) -> Option<Option<Bytes>> {
         match self {
-            Self::Row(row) => row,
+            Self::Row(row) => Some(row),
             Self::NotRead => None,
         }
+    }
+
+    /// The row, as far as it is there and was read.
+    pub(crate) fn row(self) -> Option<Bytes> {
+        self.known().flatten()
     }
 }
 

@@ -36,15 +36,25 @@ pub use sizes::{large_requests, large_values, many_keys};
 pub use sweeps::{sweep_spares_what_is_rewritten, sweep_takes_only_the_expired, sweep_wakes};
 pub use values::{bytes_as_sent, counters, revisions, value_expiry, versions_only_rise};
 
+/// A test of the suite that is run by hand: its name, and what to run on a runtime.
+pub type Case = (&'static str, fn() -> futures_util::future::BoxFuture<'static, ()>);
+
 /// Makes one test of each function of the suite.
 ///
 /// `$open` is an async function that opens an empty store and returns it with whatever must live as
 /// long as it: `async fn open() -> (Arc<dyn Backend>, impl Sized)`. The calling crate needs tokio with
-/// its `macros` and `rt-multi-thread`.
+/// its `macros` and `rt-multi-thread`. With `cases of $open` it is a list of [`Case`](crate::conformance::Case)s
+/// instead, for tests with a `main` of their own.
 #[macro_export]
 macro_rules! conformance_suite {
     ($open:path) => {
-        $crate::conformance_suite! { @each $open:
+        $crate::conformance_suite! { @all tests $open }
+    };
+    (cases of $open:path) => {
+        $crate::conformance_suite! { @all cases $open }
+    };
+    (@all $what:ident $open:path) => {
+        $crate::conformance_suite! { @$what $open:
             a_dropped_commit_happens accounts_by_pages atomicity bytes_as_sent changed_already
             changed_by_writes changed_can_be_dropped changed_follows_to_the_end changed_misses_nothing
             changed_sleeps changed_wakes_all counters id_expiry kept_answers large_answers_are_not_kept large_requests
@@ -57,7 +67,7 @@ macro_rules! conformance_suite {
             versions_only_rise
         }
     };
-    (@each $open:path: $($test:ident)+) => {
+    (@tests $open:path: $($test:ident)+) => {
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $test() {
@@ -65,5 +75,13 @@ macro_rules! conformance_suite {
                 $crate::conformance::$test(store).await;
             }
         )+
+    };
+    (@cases $open:path: $($test:ident)+) => {
+        [$((stringify!($test), || {
+            Box::pin(async {
+                let (store, _keep_alive) = $open().await;
+                $crate::conformance::$test(store).await;
+            })
+        })),+] as [$crate::conformance::Case; _]
     };
 }

@@ -1,0 +1,140 @@
+//! The store's time. FoundationDB has none to offer, so the frontends keep one together: a stored mark, which
+//! each of them reads and raises once a second, and between two readings the monotonic clock of each. Wall
+//! clocks begin it, and afterwards speed it up or slow it down by a tenth at most: a frontend whose clock is
+//! an hour ahead must not end the others' leases.
+//!
+//! How old a mark is when it is read tell the versions of the commits that wrote and read it: the cluster counts
+//! a million a second, and more only when it recovers.
+
+use dragon_core::UnixMs;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
+
+/// Versions in a millisecond.
+const VERSIONS_PER_MS: u64 = 1_000;
+/// A mark that seems older than this was written before a recovery, which skips versions.
+const AGE_TRUSTED_MS: u64 = 5_000;
+/// How far the wall clock may be off before it pulls.
+const WALL_TOLERATED_MS: u64 = 50;
+
+/// The time as one frontend sees it, never going back. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoreClock(Arc<Mutex<Option<Reading>>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    at: Instant,
+    us: u64,
+    pace: Pace,
+}
+
+/// How fast the store's time goes by the monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Slower,
+    Even,
+    Faster,
+}
+
+impl Pace {
+    /// The one that leads to the wall clock's time.
+    fn towards(wall_ms: UnixMs, now_ms: UnixMs) -> Self {
+        if wall_ms > now_ms + WALL_TOLERATED_MS {
+            Self::Faster
+        } else if now_ms > wall_ms + WALL_TOLERATED_MS {
+            Self::Slower
+        } else {
+            Self::Even
+        }
+    }
+
+    fn times(self, elapsed: Duration) -> Duration {
+        match self {
+            Self::Slower => elapsed - elapsed / 10,
+            Self::Even => elapsed,
+            Self::Faster => elapsed + elapsed / 10,
+        }
+    }
+}
+
+impl Reading {
+    fn now_us(&self) -> u64 {
+        self.us + self.pace.times(self.at.elapsed()).as_micros() as u64
+    }
+}
+
+/// A stored mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) ms: UnixMs,
+    /// The version of the commit that wrote it.
+    pub(crate) version: u64,
+}
+
+impl Mark {
+    /// What it has become by the time of a later commit.
+    pub(crate) fn at(self, version: u64) -> UnixMs {
+        let age_ms = version.saturating_sub(self.version) / VERSIONS_PER_MS;
+        if age_ms <= AGE_TRUSTED_MS { self.ms + age_ms } else { self.ms }
+    }
+}
+
+impl StoreClock {
+    /// The time; 0 before the first mark.
+    pub(crate) fn now_ms(&self) -> UnixMs {
+        self.0.lock().map_or(0, |reading| reading.now_us() / 1_000)
+    }
+
+    /// Takes in what a mark says now. It may be ahead of this frontend, and is never gone behind.
+    pub(crate) fn take_in(&self, marked_ms: UnixMs, wall_ms: UnixMs) {
+        let mut reading = self.0.lock();
+        let us = reading.map_or(0, |reading| reading.now_us()).max(marked_ms * 1_000);
+        *reading = Some(Reading { at: Instant::now(), us, pace: Pace::towards(wall_ms, us / 1_000) });
+    }
+}
+
+/// The wall clock, which begins a store's time and pulls at it.
+pub(crate) fn wall_ms() -> UnixMs {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as UnixMs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    #[tokio::test(start_paused = true)]
+    async fn time_goes_at_an_even_pace_and_never_back() {
+        let clock = StoreClock::default();
+        assert_eq!(clock.now_ms(), 0);
+        clock.take_in(HOUR_MS, HOUR_MS);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(clock.now_ms(), HOUR_MS + 10_000);
+        clock.take_in(HOUR_MS, HOUR_MS + 10_000);
+        assert_eq!(clock.now_ms(), HOUR_MS + 10_000, "an older mark does not take it back");
+        clock.take_in(HOUR_MS + 12_000, HOUR_MS + 12_000);
+        assert_eq!(clock.now_ms(), HOUR_MS + 12_000, "a later one is followed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_an_hour_off_pulls_by_a_tenth() {
+        for (wall_ms, gone_ms) in [(2 * HOUR_MS, 11_000), (0, 9_000), (HOUR_MS + 20, 10_000)] {
+            let clock = StoreClock::default();
+            clock.take_in(HOUR_MS, wall_ms);
+            tokio::time::advance(Duration::from_secs(10)).await;
+            assert_eq!(clock.now_ms(), HOUR_MS + gone_ms);
+        }
+    }
+
+    #[test]
+    fn versions_tell_the_age_of_a_mark() {
+        let mark = Mark { ms: 1_000, version: 7_000_000 };
+        assert_eq!(mark.at(7_000_000), 1_000);
+        assert_eq!(mark.at(8_500_000), 2_500);
+        assert_eq!(mark.at(6_000_000), 1_000, "read before it was written: no younger");
+        assert_eq!(mark.at(108_500_000), 1_000, "a recovery has skipped versions");
+    }
+}

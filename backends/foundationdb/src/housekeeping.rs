@@ -1,0 +1,175 @@
+//! What a frontend does once a second, in one transaction: it raises the clock's mark, gives a sign of life,
+//! sees who else is there, and tries to become the one that sweeps.
+
+use crate::clock::{Mark, wall_ms};
+use crate::committer::Frontend;
+use crate::failure::{Failure, too_long};
+use crate::keys::u64_at;
+use crate::sweeping;
+use dragon_core::UnixMs;
+use foundationdb::options::MutationType;
+use foundationdb::{RangeOption, Transaction};
+use futures_util::TryStreamExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use uuid::Uuid;
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long one look may take.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(5);
+/// Milliseconds without a sign of life after which a frontend counts as gone, and its right to sweep ends.
+const GONE_AFTER_MS: UnixMs = 5_000;
+/// Looks between two chores that need not be done each second.
+const CHORES_EVERY: u64 = 15;
+/// Tries of one look: frontends conflict here, when they look in the same moment.
+const TRIES: usize = 10;
+/// Bytes of the place of a versionstamp that follow a value.
+const PLACE_BYTES: usize = 4;
+
+/// What the looks find out. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Findings(Arc<Found>);
+
+#[derive(Debug, Default)]
+struct Found {
+    has_peers: AtomicBool,
+    is_sweeper: AtomicBool,
+}
+
+impl Findings {
+    /// Whether other frontends serve this store.
+    pub(crate) fn has_peers(&self) -> bool {
+        self.0.has_peers.load(Ordering::SeqCst)
+    }
+
+    /// Whether this frontend is the one that sweeps.
+    pub(crate) fn is_sweeper(&self) -> bool {
+        self.0.is_sweeper.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) struct Housekeeper {
+    frontend: Frontend,
+    findings: Findings,
+    looks: u64,
+}
+
+impl Housekeeper {
+    pub(crate) fn new(frontend: Frontend, findings: Findings) -> Self {
+        Self { frontend, findings, looks: 0 }
+    }
+
+    /// Looks once a second, until it is dropped.
+    pub(crate) async fn run(mut self) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(failure) = self.look_once().await {
+                tracing::debug!(?failure, "the regular look failed");
+                self.note_sweeper(false);
+            }
+        }
+    }
+
+    /// One look. The first one makes the frontend known and its clock run.
+    pub(crate) async fn look_once(&mut self) -> Result<(), Failure> {
+        let looking = async {
+            for _ in 1..TRIES {
+                match self.look().await {
+                    Err(Failure::Conflict(_)) => {}
+                    looked => return looked,
+                }
+            }
+            self.look().await
+        };
+        timeout(LOOK_TIME_MAX, looking).await.unwrap_or_else(|_| Err(too_long()))?;
+        if self.looks.is_multiple_of(CHORES_EVERY) && self.findings.is_sweeper() {
+            sweeping::forget_frontends(&self.frontend).await?;
+        }
+        self.looks += 1;
+        Ok(())
+    }
+
+    async fn look(&self) -> Result<(), Failure> {
+        let Frontend { keys, clock, metrics, .. } = &self.frontend;
+        let transaction = self.frontend.begin()?;
+        let (mark, sweeper, seen) = futures_util::try_join!(
+            self.mark(&transaction),
+            self.sweeper(&transaction),
+            self.seen(&transaction),
+        )?;
+        let own_ms = match mark {
+            Some(mark) => clock.now_ms().max(mark.ms),
+            None => wall_ms(),
+        };
+        let place = 8_u32.to_le_bytes();
+        debug_assert_eq!(place.len(), PLACE_BYTES);
+        let value = [own_ms.to_be_bytes().as_slice(), &[0; 10], &place].concat();
+        transaction.atomic_op(&keys.clock(), &value, MutationType::SetVersionstampedValue);
+        transaction.set(&keys.frontend(self.frontend.id), &own_ms.to_be_bytes());
+        let sweeps = sweeper.is_none_or(|(id, until_ms)| id == self.frontend.id || until_ms <= own_ms);
+        if sweeps {
+            let until_ms = own_ms + GONE_AFTER_MS;
+            let value = [self.frontend.id.as_bytes().as_slice(), &until_ms.to_be_bytes()].concat();
+            transaction.set(&keys.sweeper(), &value);
+        }
+        let committed = transaction.commit().await.map_err(|error| Failure::from(*error))?;
+        let version = committed.committed_version()?.unsigned_abs();
+        let marked_ms = mark.map_or(own_ms, |mark| mark.at(version)).max(own_ms);
+        clock.take_in(marked_ms, wall_ms());
+        let peers = seen.iter().filter(|(id, seen_ms)| {
+            *id != self.frontend.id && seen_ms.saturating_add(GONE_AFTER_MS) > own_ms
+        });
+        let peers = peers.count();
+        self.findings.0.has_peers.store(peers > 0, Ordering::SeqCst);
+        metrics.other_frontends.set(peers as i64);
+        metrics.clock_seconds_ahead.set((clock.now_ms() as f64 - wall_ms() as f64) / 1_000.0);
+        self.note_sweeper(sweeps);
+        Ok(())
+    }
+
+    fn note_sweeper(&self, is_sweeper: bool) {
+        self.findings.0.is_sweeper.store(is_sweeper, Ordering::SeqCst);
+        self.frontend.metrics.is_sweeper.set(is_sweeper.into());
+    }
+
+    async fn mark(&self, transaction: &Transaction) -> Result<Option<Mark>, Failure> {
+        let stored = transaction.get(&self.frontend.keys.clock(), false).await?;
+        let mark = |bytes: &[u8]| Some(Mark { ms: u64_at(bytes, 0)?, version: u64_at(bytes, 8)? });
+        Ok(stored.as_deref().and_then(mark))
+    }
+
+    async fn sweeper(&self, transaction: &Transaction) -> Result<Option<(Uuid, UnixMs)>, Failure> {
+        let stored = transaction.get(&self.frontend.keys.sweeper(), false).await?;
+        let sweeper = |bytes: &[u8]| Some((Uuid::from_slice(bytes.get(..16)?).ok()?, u64_at(bytes, 16)?));
+        Ok(stored.as_deref().and_then(sweeper))
+    }
+
+    /// When each frontend was last heard of.
+    async fn seen(&self, transaction: &Transaction) -> Result<Vec<(Uuid, UnixMs)>, Failure> {
+        let keys = &self.frontend.keys;
+        let mut known = transaction.get_ranges_keyvalues(RangeOption::from(keys.frontends()), true);
+        let mut seen = Vec::new();
+        while let Some(known) = known.try_next().await? {
+            seen.extend(keys.frontend_of(known.key()).zip(u64_at(known.value(), 0)));
+        }
+        Ok(seen)
+    }
+}
+
+/// Takes away what this frontend has left, its right to sweep included.
+pub(crate) async fn leave(frontend: &Frontend, was_sweeper: bool) -> Result<(), Failure> {
+    let keys = &frontend.keys;
+    let transaction = frontend.begin()?;
+    let batches = keys.batches(frontend.id);
+    transaction.clear_range(&batches.start, &batches.end);
+    transaction.clear(&keys.frontend(frontend.id));
+    if was_sweeper {
+        transaction.clear(&keys.sweeper());
+    }
+    transaction.commit().await.map_err(|error| Failure::from(*error))?;
+    Ok(())
+}

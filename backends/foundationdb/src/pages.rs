@@ -1,0 +1,115 @@
+//! Lists of names, page by page, each at one version.
+
+use crate::committer::Frontend;
+use crate::failure::Failure;
+use crate::keys::CellKey;
+use bytes::{Bytes, BytesMut};
+use dragon_contract::{AccountsPage, BackendError, stored_cell};
+use dragon_core::cell::{Account, past};
+use dragon_core::page::{Page, Query};
+use foundationdb::options::StreamingMode;
+use foundationdb::{RangeOption, Transaction};
+use futures_util::TryStreamExt as _;
+
+/// A row whose pieces are still to come.
+struct Begun {
+    name: Bytes,
+    row: BytesMut,
+    /// How many are still to come.
+    missing: u8,
+}
+
+pub(crate) async fn scan(frontend: &Frontend, query: &Query) -> Result<Page, Failure> {
+    let transaction = frontend.begin()?;
+    let keys = &frontend.keys;
+    let meta = query.meta();
+    let meta_row = crate::rows::read_all(&transaction, keys, std::slice::from_ref(&meta), usize::MAX).await?;
+    let meta_row = meta_row.into_iter().next().and_then(|found| found.row);
+    let mut page = Page::begin(query, meta_row.as_ref(), frontend.clock.now_ms())?;
+    let (from, end) = (keys.name(&query.from()), keys.name(&end_of(query.stem())));
+    let range = RangeOption { mode: StreamingMode::Iterator, ..RangeOption::from((from, end)) };
+    let mut stored = transaction.get_ranges_keyvalues(range, true);
+    let mut begun: Option<Begun> = None;
+    while let Some(next) = stored.try_next().await? {
+        match keys.cell_key(next.key()) {
+            Some(CellKey::Head(name)) => {
+                refuse_incomplete(begun.take())?;
+                let damaged =
+                    || BackendError::Corrupt(format!("the row of {} is empty", name.escape_ascii()));
+                let (&missing, first) = next.value().split_first().ok_or_else(damaged)?;
+                begun =
+                    Some(Begun { name: Bytes::copy_from_slice(name), row: BytesMut::from(first), missing });
+            }
+            Some(CellKey::Piece(name)) => match &mut begun {
+                Some(begun) if begun.name == name && begun.missing > 0 => {
+                    begun.row.extend_from_slice(next.value());
+                    begun.missing -= 1;
+                }
+                // Of the row that the page comes after.
+                _ => {}
+            },
+            None => {}
+        }
+        if begun.as_ref().is_some_and(|begun| begun.missing == 0)
+            && let Some(whole) = begun.take()
+            && page.push(stored_cell(whole.name)?, whole.row.freeze())?.is_break()
+        {
+            return Ok(page);
+        }
+    }
+    refuse_incomplete(begun)?;
+    Ok(page)
+}
+
+fn refuse_incomplete(begun: Option<Begun>) -> Result<(), Failure> {
+    match begun {
+        None => Ok(()),
+        Some(begun) => {
+            let what = format!("the row of {} lacks a piece", begun.name.escape_ascii());
+            Err(Failure::Final(BackendError::Corrupt(what)))
+        }
+    }
+}
+
+/// The first bytes past all that begin with the stem. Its last byte is a kind or of UTF-8, never 255.
+fn end_of(mut stem: Vec<u8>) -> Vec<u8> {
+    if let Some(last) = stem.last_mut() {
+        *last = last.saturating_add(1);
+    }
+    stem
+}
+
+pub(crate) async fn accounts(
+    frontend: &Frontend,
+    after: Option<&Account>,
+    limit: usize,
+) -> Result<AccountsPage, Failure> {
+    let transaction = frontend.begin()?;
+    let mut from = after.map_or_else(Vec::new, past);
+    let mut page = AccountsPage::default();
+    while let Some(account) = next_account(frontend, &transaction, &from).await? {
+        if page.accounts.len() == limit {
+            page.more = true;
+            break;
+        }
+        from = past(&account);
+        page.accounts.push(account);
+    }
+    Ok(page)
+}
+
+async fn next_account(
+    frontend: &Frontend,
+    transaction: &Transaction,
+    from: &[u8],
+) -> Result<Option<Account>, Failure> {
+    let keys = &frontend.keys;
+    let range = RangeOption::from((keys.name(from), keys.end_of_cells()));
+    let next = transaction.get_range(&RangeOption { limit: Some(1), ..range }, 1, true).await?;
+    let Some(next) = next.first() else { return Ok(None) };
+    let Some(CellKey::Head(name) | CellKey::Piece(name)) = keys.cell_key(next.key()) else {
+        let what = format!("a stored key is no cell's: {}", next.key().escape_ascii());
+        return Err(Failure::Final(BackendError::Corrupt(what)));
+    };
+    Ok(Some(stored_cell(Bytes::copy_from_slice(name))?.account()))
+}

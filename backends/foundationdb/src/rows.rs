@@ -1,0 +1,97 @@
+//! Reading rows in a transaction, many at once. An account's own row is read so that the transaction conflicts
+//! with whoever writes it: every write of the account does. All else is read as it is at that version.
+
+use crate::failure::Failure;
+use crate::keys::Keys;
+use crate::pieces;
+use bytes::{Bytes, BytesMut};
+use dragon_contract::BackendError;
+use dragon_core::cell::{Cell, Kind};
+use dragon_core::layout::{self, HEADER_BYTES};
+use foundationdb::{KeySelector, RangeOption, Transaction};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+/// Cells that are read at once.
+const READS_AT_ONCE: usize = 1_000;
+
+/// A row as it is stored.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    /// `None` = there is no such row.
+    pub(crate) row: Option<Bytes>,
+    /// The number before it: further pieces, or whether its account has rows in pieces.
+    pub(crate) number: u8,
+}
+
+fn damaged(cell: &Cell, what: &str) -> Failure {
+    Failure::Final(BackendError::Corrupt(format!("the row of {cell:?} {what}")))
+}
+
+/// Reads the rows of these cells, at most about so many bytes of them: of the last cells none, then.
+pub(crate) async fn read_all(
+    transaction: &Transaction,
+    keys: &Keys,
+    cells: &[Cell],
+    bytes_max: usize,
+) -> Result<Vec<Found>, Failure> {
+    let mut found = Vec::with_capacity(cells.len());
+    let mut bytes = 0;
+    let reads: Vec<_> = cells.iter().map(|cell| read(transaction, keys, cell)).collect();
+    let mut reading = stream::iter(reads).buffered(READS_AT_ONCE);
+    while bytes < bytes_max
+        && let Some(row) = reading.try_next().await?
+    {
+        bytes += row.row.as_ref().map_or(0, Bytes::len);
+        found.push(row);
+    }
+    Ok(found)
+}
+
+async fn read(transaction: &Transaction, keys: &Keys, cell: &Cell) -> Result<Found, Failure> {
+    let is_snapshot = cell.kind() != Kind::Meta;
+    let Some(head) = transaction.get(&keys.head(cell), is_snapshot).await? else {
+        return Ok(Found::default());
+    };
+    let (&number, first) = head.split_first().ok_or_else(|| damaged(cell, "is empty"))?;
+    if number == 0 || cell.kind() == Kind::Meta {
+        return Ok(Found { row: Some(Bytes::copy_from_slice(first)), number });
+    }
+    let mut row = BytesMut::from(first);
+    let mut further = transaction.get_ranges_keyvalues(RangeOption::from(keys.pieces(cell)), true);
+    let mut pieces = 0;
+    while let Some(piece) = further.try_next().await? {
+        row.extend_from_slice(piece.value());
+        pieces += 1;
+    }
+    if pieces != usize::from(number) {
+        return Err(damaged(cell, "lacks a piece"));
+    }
+    Ok(Found { row: Some(row.freeze()), number })
+}
+
+/// The stamp of a row: the revision of its last write, 0 when there is none.
+pub(crate) async fn stamp(transaction: &Transaction, keys: &Keys, cell: &Cell) -> Result<u64, Failure> {
+    match transaction.get(&keys.head(cell), true).await? {
+        None => Ok(0),
+        Some(head) => Ok(layout::header(cell, head.get(1..).unwrap_or_default())?.revision),
+    }
+}
+
+/// The cell, if its row, which was not read, is there in several pieces.
+pub(crate) async fn is_in_pieces(
+    transaction: &Transaction,
+    keys: &Keys,
+    cell: &Cell,
+) -> Result<Option<Cell>, Failure> {
+    let range = keys.pieces(cell);
+    let selector = KeySelector::first_greater_or_equal(range.start.as_slice());
+    let next = transaction.get_key(&selector, true).await?;
+    Ok(range.contains(&next.to_vec()).then(|| cell.clone()))
+}
+
+/// As much of a row's first piece as tells when it expires.
+pub(crate) fn header_of(head: &[u8]) -> Option<&[u8]> {
+    head.get(1..=HEADER_BYTES)
+}
+
+const _: () = assert!(HEADER_BYTES < pieces::PIECE_BYTES, "the first piece holds the header");

@@ -1,0 +1,164 @@
+//! What a batch writes: rows in pieces, and when they are to be swept.
+//!
+//! Batches conflict in the accounts' own rows, which each batch reads of all its accounts, and writes of those that
+//! it changes. Their other rows they read as they are. Who writes one conflicts with a sweep that is about to
+//! delete it; the largest batches, which have no room for so many conflicts, with all sweeps.
+
+use crate::failure::Failure;
+use crate::keys::Keys;
+use crate::pieces::{cut, further_pieces};
+use crate::rows::{Found, is_in_pieces};
+use bytes::Bytes;
+use dragon_core::batch::RowMap;
+use dragon_core::cell::{Cell, Kind};
+use dragon_core::layout;
+use foundationdb::Transaction;
+use foundationdb::options::{ConflictRangeType, TransactionOption};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use std::collections::{HashMap, HashSet};
+
+/// What a change takes in a transaction besides its keys and values, in bytes.
+const CHANGE_BYTES: usize = 64;
+/// Looks for pieces that are made at once.
+const LOOKS_AT_ONCE: usize = 500;
+/// Larger batches conflict with all sweeps, instead of by each row that they write.
+const LARGE_BYTES: usize = 5_000_000;
+
+/// The numbers before the rows that were read, where they are not 0.
+pub(crate) type Numbers = HashMap<Cell, u8, foldhash::fast::RandomState>;
+
+/// The writes of a batch, and what was there before.
+pub(crate) struct Writes<'a> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) rows: &'a RowMap,
+    /// As far as it was read.
+    pub(crate) before: &'a RowMap,
+    pub(crate) numbers: &'a Numbers,
+}
+
+/// Notes the number before a row.
+pub(crate) fn note_number(numbers: &mut Numbers, cell: &Cell, found: &Found) {
+    if found.number > 0 {
+        numbers.insert(cell.clone(), found.number);
+    }
+}
+
+impl Writes<'_> {
+    /// At least as many bytes as they take in a transaction, where they conflict by few rows.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.rows.iter().map(|(cell, row)| self.change_bytes_max(cell, row.as_ref())).sum()
+    }
+
+    fn change_bytes_max(&self, cell: &Cell, row: Option<&Bytes>) -> usize {
+        let key = self.keys.head(cell).len() + 10;
+        let conflicts = if cell.kind() == Kind::Meta { 4 * key } else { 0 };
+        // A deletion is of a range: two keys.
+        let clears = match self.numbers.get(cell) {
+            Some(_) => 4 * key + CHANGE_BYTES,
+            None => 2 * key,
+        };
+        let Some(row) = row else { return clears + CHANGE_BYTES };
+        let pieces = 1 + usize::from(further_pieces(row));
+        let dues = if self.sweep_at_ms(cell, row).is_some() { 3 * (key + CHANGE_BYTES) } else { 0 };
+        row.len() + pieces * (key + CHANGE_BYTES) + conflicts + dues
+    }
+
+    /// A row that can't be read is not swept either.
+    fn sweep_at_ms(&self, cell: &Cell, row: &Bytes) -> Option<u64> {
+        layout::sweep_at_ms(cell, row).ok().flatten()
+    }
+
+    /// Puts them into the transaction.
+    pub(crate) async fn apply(&self, transaction: &Transaction) -> Result<(), Failure> {
+        let is_large = self.bytes_max() > LARGE_BYTES;
+        if is_large {
+            let sweeps = self.keys.sweeps();
+            let end = [sweeps.as_slice(), &[0]].concat();
+            transaction.add_conflict_range(&sweeps, &end, ConflictRangeType::Write)?;
+        }
+        let cut_before = self.cut_before(transaction).await?;
+        let cut_now: HashSet<&str> = self
+            .rows
+            .iter()
+            .filter(|(cell, row)| {
+                cell.kind() != Kind::Meta && row.as_ref().is_some_and(|row| further_pieces(row) > 0)
+            })
+            .map(|(cell, _)| cell.account_name())
+            .collect();
+        for (cell, row) in self.rows {
+            self.apply_due(transaction, cell, row.as_ref())?;
+            if cut_before.contains(cell) {
+                let pieces = self.keys.pieces(cell);
+                quietly(transaction)?;
+                transaction.clear_range(&pieces.start, &pieces.end);
+            }
+            if is_large && cell.kind() != Kind::Meta {
+                quietly(transaction)?;
+            }
+            match row {
+                None => transaction.clear(&self.keys.head(cell)),
+                Some(row) if cell.kind() == Kind::Meta => {
+                    let had = self.numbers.contains_key(cell) || cut_now.contains(cell.account_name());
+                    transaction.set(&self.keys.head(cell), &[&[u8::from(had)], row.as_ref()].concat());
+                }
+                Some(row) => self.apply_row(transaction, cell, row)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_row(&self, transaction: &Transaction, cell: &Cell, row: &Bytes) -> Result<(), Failure> {
+        let (head, further) = cut(row);
+        transaction.set(&self.keys.head(cell), &head);
+        for (number, piece) in further {
+            quietly(transaction)?;
+            transaction.set(&self.keys.piece(cell, number), piece);
+        }
+        Ok(())
+    }
+
+    /// Notes when the row is to be swept. What was noted for a row that was not read stays: the sweep looks at
+    /// the row.
+    fn apply_due(&self, transaction: &Transaction, cell: &Cell, row: Option<&Bytes>) -> Result<(), Failure> {
+        let before = self.before.get(cell).and_then(Option::as_ref);
+        let before_ms = before.and_then(|before| self.sweep_at_ms(cell, before));
+        let now_ms = row.and_then(|row| self.sweep_at_ms(cell, row));
+        if before_ms == now_ms {
+            return Ok(());
+        }
+        if let Some(at_ms) = before_ms {
+            quietly(transaction)?;
+            transaction.clear(&self.keys.due(at_ms, cell));
+        }
+        if let Some(at_ms) = now_ms {
+            quietly(transaction)?;
+            transaction.set(&self.keys.due(at_ms, cell), &[]);
+        }
+        Ok(())
+    }
+
+    /// The written cells that were in several pieces.
+    async fn cut_before(&self, transaction: &Transaction) -> Result<HashSet<Cell>, Failure> {
+        let mut cut: HashSet<Cell> = self
+            .rows
+            .keys()
+            .filter(|cell| cell.kind() != Kind::Meta && self.numbers.contains_key(*cell))
+            .cloned()
+            .collect();
+        // Only an account that ever had such rows may have some that were not read.
+        let unread = self.rows.keys().filter(|cell| {
+            !self.before.contains_key(*cell) && self.numbers.contains_key(&Cell::meta(&cell.account()))
+        });
+        let looks: Vec<_> = unread.map(|cell| is_in_pieces(transaction, self.keys, cell)).collect();
+        let mut looking = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
+        while let Some(found) = looking.try_next().await? {
+            cut.extend(found);
+        }
+        Ok(cut)
+    }
+}
+
+/// The next change adds no range to what the transaction conflicts by.
+pub(crate) fn quietly(transaction: &Transaction) -> Result<(), Failure> {
+    Ok(transaction.set_option(TransactionOption::NextWriteNoWriteConflictRange)?)
+}

@@ -1,0 +1,101 @@
+//! Several frontends over one store.
+
+use crate::requests::{add_one, counter, stored};
+use crate::{connect, connect_with};
+use dragon_contract::Backend as _;
+use dragon_contract::conformance::Case;
+use dragon_foundationdb::FoundationDbMetrics;
+use dragon_private_foundationdb::fresh_address;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+pub const CASES: [Case; 3] = [
+    ("many_start_at_once_and_count_together", || Box::pin(many_start_at_once_and_count_together())),
+    ("a_change_by_another_frontend_wakes", || Box::pin(a_change_by_another_frontend_wakes())),
+    ("waiters_cost_a_watch_each_and_leave_none", || Box::pin(waiters_cost_a_watch_each_and_leave_none())),
+];
+
+fn address() -> String {
+    tokio::task::block_in_place(fresh_address)
+}
+
+async fn many_start_at_once_and_count_together() {
+    const FRONTENDS: usize = 4;
+    const ADDITIONS: usize = 100;
+    let address = address();
+    let counting = (0..FRONTENDS).map(|_| {
+        let address = address.clone();
+        tokio::spawn(async move {
+            let store = connect(&address).await;
+            let (mut values, mut longest) = (Vec::new(), Duration::ZERO);
+            for _ in 0..ADDITIONS {
+                let begun = Instant::now();
+                values.push(add_one(&store).await.expect("it counts"));
+                longest = longest.max(begun.elapsed());
+            }
+            store.close().await;
+            (values, longest)
+        })
+    });
+    let mut values = Vec::new();
+    for counting in counting.collect::<Vec<_>>() {
+        let (counted, longest) = counting.await.expect("a frontend is well");
+        assert!(longest < Duration::from_secs(5), "nobody starves: {longest:?}");
+        values.extend(counted);
+    }
+    values.sort_unstable();
+    assert!(values.into_iter().eq(1..=(FRONTENDS * ADDITIONS) as i64));
+}
+
+async fn a_change_by_another_frontend_wakes() {
+    let address = address();
+    let (here, there) = (connect(&address).await, connect(&address).await);
+    let mut waits = Vec::new();
+    for _ in 0..20 {
+        let (_, seen) = stored(&here).await;
+        let waiting = {
+            let here = here.clone();
+            tokio::spawn(async move { here.changed(&counter(), seen).await })
+        };
+        sleep(Duration::from_millis(50)).await;
+        assert!(!waiting.is_finished());
+        add_one(&there).await.expect("it counts");
+        let begun = Instant::now();
+        timeout(Duration::from_secs(5), waiting).await.expect("in time").expect("it is well").expect("woken");
+        waits.push(begun.elapsed());
+        assert!(stored(&here).await.1 > seen);
+    }
+    waits.sort_unstable();
+    println!("woken by another frontend after {:?}, at most {:?}", waits[10], waits[19]);
+}
+
+async fn waiters_cost_a_watch_each_and_leave_none() {
+    let (mut registry, metrics) = (Registry::default(), FoundationDbMetrics::default());
+    metrics.register(&mut registry);
+    let watches = || {
+        let mut shown = String::new();
+        encode(&mut shown, &registry).expect("text");
+        let watches = shown.lines().find_map(|line| line.strip_prefix("dragon_foundationdb_watches "));
+        watches.expect("they are shown").parse::<i64>().expect("a number")
+    };
+    let store = connect_with(&address(), metrics).await;
+    let (_, seen) = stored(&store).await;
+    let waiting: Vec<_> = (0..10)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.changed(&counter(), seen).await })
+        })
+        .collect();
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(watches(), 10);
+    waiting[0].abort();
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(watches(), 9);
+    add_one(&store).await.expect("it counts");
+    for waiting in waiting.into_iter().skip(1) {
+        waiting.await.expect("it is well").expect("woken");
+    }
+    assert_eq!(watches(), 0);
+}

@@ -1,0 +1,56 @@
+//! Requests and stores as the tests of several frontends use them.
+
+use dragon_contract::{Backend, BackendError, Result};
+use dragon_core::batch::Entry;
+use dragon_core::cell::{Account, Cell, Kind};
+use dragon_core::decide::Turn;
+use dragon_core::layout;
+use dragon_core::limits::Limits;
+use dragon_core::request::{AtomicDraft, Draft, Request};
+use dragon_core::verdict::Verdict;
+use std::sync::Arc;
+
+fn account() -> Account {
+    Account::new("account").expect("a valid name")
+}
+
+/// The counter that everything here is about.
+pub fn counter() -> Cell {
+    Cell::new(&account(), Kind::Counter, "c")
+}
+
+/// A batch that adds one to the counter.
+pub fn increment() -> Arc<[Entry]> {
+    let atomic = vec![AtomicDraft { key: "c".into(), add: Some(1), ..AtomicDraft::default() }];
+    let draft = Draft { atomic, ..Draft::default() };
+    let request = Request::new(account(), draft, &Limits::default()).expect("a valid request");
+    Arc::new([Entry { request: Arc::new(request), turn: Turn::First }])
+}
+
+/// Adds one, and gives the counter's new value as the answer told it.
+pub async fn add_one(store: &dyn Backend) -> Result<i64> {
+    let outcome = store.commit(increment()).await?;
+    let [Verdict::Applied(applied)] = outcome.verdicts.as_slice() else {
+        panic!("not applied: {:?}", outcome.verdicts)
+    };
+    let answer: serde_json::Value = serde_json::from_slice(&applied.answer).expect("JSON");
+    Ok(answer["Atomic"][0]["Value"].as_i64().expect("a number"))
+}
+
+/// The stored value and its stamp, once the database is back.
+pub async fn stored(store: &dyn Backend) -> (i64, u64) {
+    for _ in 0..100 {
+        match store.load(&[counter()]).await {
+            Ok(loaded) => {
+                let row = loaded.rows[0].as_ref();
+                let value = layout::read_counter(&counter(), row).expect("a counter");
+                return (value, layout::stamp(&counter(), row).expect("a row"));
+            }
+            Err(BackendError::Busy(_) | BackendError::Unavailable(_)) => {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            Err(error) => panic!("the counter can't be read: {error}"),
+        }
+    }
+    panic!("the database does not come back")
+}
