@@ -60,7 +60,7 @@ pub struct Settings {
     #[arg(long, env = "DRAGON_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
 
-    /// Where the data is: `embedded:PATH` (a local folder, durable), `postgres://USER@HOST/DATABASE?schema=NAME` (shared by any number of servers), or `memory:` (lost at exit)
+    /// Where the data is: `embedded:PATH` (a local folder, durable), `postgres://USER@HOST/DATABASE?schema=NAME` or `fdb:CLUSTER_FILE?prefix=NAME` (shared by any number of servers), or `memory:` (lost at exit)
     #[arg(
         long,
         env = "DRAGON_STORE",
@@ -206,6 +206,9 @@ pub enum Store {
     Embedded(PathBuf),
     /// A schema of a Postgres database.
     Postgres(Box<Address>),
+    /// A prefix of a FoundationDB cluster's keys.
+    #[cfg(feature = "foundationdb")]
+    FoundationDb(dragon_foundationdb::Address),
     /// Memory.
     Memory,
 }
@@ -222,7 +225,16 @@ impl FromStr for Store {
                 .parse()
                 .map(|address| Self::Postgres(Box::new(address)))
                 .map_err(|error| error.to_string()),
-            _ => Err("a store is embedded:PATH, postgres://… or memory:".into()),
+            #[cfg(feature = "foundationdb")]
+            Some(("fdb", _)) => text
+                .parse()
+                .map(Self::FoundationDb)
+                .map_err(|error: dragon_foundationdb::AddressError| error.to_string()),
+            #[cfg(not(feature = "foundationdb"))]
+            Some(("fdb", _)) => {
+                Err("this program was built without FoundationDB (the cargo feature `foundationdb`)".into())
+            }
+            _ => Err("a store is embedded:PATH, postgres://…, fdb:CLUSTER_FILE or memory:".into()),
         }
     }
 }

@@ -14,6 +14,7 @@ mod routes;
 pub mod serve;
 mod service;
 mod shared_stream;
+mod stores;
 mod wire;
 
 pub use metrics::Metrics;

@@ -1,17 +1,17 @@
 //! Serving: open the store, start what works on it, answer until told to stop, and leave in order.
 
 use crate::admission::Admission;
-use crate::config::{Settings, Store};
+use crate::config::Settings;
 use crate::connections::Connections;
 use crate::fast::FastPath;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::routes::endpoint;
 use crate::service::Service;
+use crate::stores::Stores;
 use dragon_contract::Backend;
-use dragon_embedded::{EmbeddedStore, LogBounds, OpenError};
-use dragon_memory::MemoryStore;
-use dragon_postgres::{Address, ConnectError, PostgresStore};
+use dragon_embedded::OpenError;
+use dragon_postgres::ConnectError;
 use dragon_waiters::Frontend;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -62,7 +62,9 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`], in words for the operator.
 pub fn run(settings: &Settings) -> Result<(), ServeError> {
-    run_on(settings, async |metrics| open(settings, metrics).await)
+    // What the stores hold of the process ends after the runtime.
+    let stores = Stores::prepare(&settings.store)?;
+    run_on(settings, async |metrics| stores.open(settings, metrics))
 }
 
 /// A store that is served, and how it fails for good while it is.
@@ -91,38 +93,6 @@ pub fn run_on(
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(settings, open))
-}
-
-async fn open(settings: &Settings, metrics: &mut Metrics) -> Result<Served, ServeError> {
-    Ok(match &settings.store {
-        Store::Embedded(folder) => {
-            let bounds = LogBounds::of_files(settings.log_file_bytes);
-            Arc::new(EmbeddedStore::open(folder, bounds, metrics.embedded.clone())?).into()
-        }
-        Store::Postgres(address) => open_postgres(address, settings, metrics)?,
-        Store::Memory => {
-            tracing::warn!("the store is memory: nothing outlives this process");
-            Arc::new(MemoryStore::default()).into()
-        }
-    })
-}
-
-/// The database may be away for a while: until it is there requests are told so, and so is who asks whether
-/// the server is ready.
-fn open_postgres(address: &Address, settings: &Settings, metrics: &Metrics) -> Result<Served, ServeError> {
-    let options = settings.postgres.options(address)?;
-    tracing::info!("the store is {address}");
-    let store = PostgresStore::open(&options, metrics.postgres.clone());
-    let opening = store.clone();
-    let failure = async move {
-        match opening.opened().await {
-            Ok(()) => tracing::info!("the database is ready"),
-            Err(error) => return error.into(),
-        }
-        drop(opening);
-        std::future::pending().await
-    };
-    Ok(Served { backend: Arc::new(store), failure: failure.boxed() })
 }
 
 async fn serve(

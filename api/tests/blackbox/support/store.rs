@@ -1,5 +1,5 @@
 //! Which store the suite runs over, and how many frontends share it: `DRAGON_TEST_STORE` is `embedded`
-//! (the default) or `postgres`, `DRAGON_TEST_FRONTENDS` a number (1 by default).
+//! (the default), `postgres` or `foundationdb`, `DRAGON_TEST_FRONTENDS` a number (1 by default).
 
 use std::io::Write as _;
 use std::path::Path;
@@ -8,13 +8,15 @@ use std::path::Path;
 enum Store {
     Embedded,
     Postgres,
+    FoundationDb,
 }
 
 fn store() -> Store {
     match std::env::var("DRAGON_TEST_STORE").as_deref() {
         Err(_) | Ok("embedded") => Store::Embedded,
         Ok("postgres") => Store::Postgres,
-        Ok(other) => panic!("DRAGON_TEST_STORE is embedded or postgres, not {other}"),
+        Ok("foundationdb") => Store::FoundationDb,
+        Ok(other) => panic!("DRAGON_TEST_STORE is embedded, postgres or foundationdb, not {other}"),
     }
 }
 
@@ -23,16 +25,17 @@ pub fn frontends() -> usize {
     let given = std::env::var("DRAGON_TEST_FRONTENDS").ok();
     let frontends = given.map_or(1, |count| count.parse().expect("DRAGON_TEST_FRONTENDS is a number"));
     assert!(frontends > 0, "a server has at least one frontend");
-    assert!(frontends == 1 || store() == Store::Postgres, "one process has the embedded store to itself");
+    assert!(frontends == 1 || store() != Store::Embedded, "one process has the embedded store to itself");
     frontends
 }
 
-/// The setting for a new store: in this folder, or in a new schema of the Postgres that the tests of this
-/// process share.
+/// The setting for a new store: in this folder, or in a new schema of the Postgres, or under a new prefix of the
+/// cluster, that the tests of this process share.
 pub fn fresh(data: &Path) -> String {
     match store() {
         Store::Embedded => format!("embedded:{}", data.display()),
         Store::Postgres => dragon_private_postgres::shared_address(&dragon_private_postgres::fresh_schema()),
+        Store::FoundationDb => dragon_private_foundationdb::fresh_address(),
     }
 }
 
