@@ -121,9 +121,11 @@ impl Frontend {
     /// # Errors
     /// [`Failure::Backend`].
     pub async fn list(&self, query: &Query) -> Result<(Page, Vec<usize>), Failure> {
-        let page = self.backend.scan(query).await?;
-        if page.needs_mark {
+        let mut page = self.backend.scan(query).await?;
+        // What is left out as expired must stay so; a write that was on its way may have renewed it.
+        while page.needs_mark {
             mark(&self.lanes, &query.account).await?;
+            page = self.backend.scan(query).await?;
         }
         let waiting = page.shown.iter().map(|shown| self.queues.waiting(&shown.cell)).collect();
         Ok((page, waiting))

@@ -141,16 +141,24 @@ impl WatchHub {
 }
 
 impl Source {
+    /// What the key is now. An expiry is shown only once it is marked, as it is then: a write that was on its
+    /// way may have renewed the key.
     async fn read(&self, key: &Cell, account: &Account) -> Result<Observed, BackendError> {
+        loop {
+            let observed = self.look(key, account).await?;
+            if !observed.needs_mark {
+                return Ok(observed);
+            }
+            mark(&self.lanes, account).await?;
+        }
+    }
+
+    async fn look(&self, key: &Cell, account: &Account) -> Result<Observed, BackendError> {
         let meta = Cell::meta(account);
         let loaded = self.backend.load(&[meta.clone(), key.clone()]).await?;
         let [meta_row, row] = &loaded.rows[..] else {
             return Err(BackendError::Corrupt("the store did not return the rows asked for".into()));
         };
-        let observed = observe((&meta, meta_row.as_ref()), (key, row.as_ref()), loaded.now_ms)?;
-        if observed.needs_mark {
-            mark(&self.lanes, account).await?;
-        }
-        Ok(observed)
+        Ok(observe((&meta, meta_row.as_ref()), (key, row.as_ref()), loaded.now_ms)?)
     }
 }
