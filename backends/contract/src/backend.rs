@@ -212,6 +212,15 @@ pub fn lane_of(account: &str, lanes: usize) -> usize {
 #[derive(Debug, Default)]
 pub struct RowsRead(pub dragon_core::batch::RowMap);
 
+impl RowsRead {
+    /// How many of the first entries have all the rows that they name.
+    #[must_use]
+    pub fn whole_entries(&self, batch: &[Entry]) -> usize {
+        let is_whole = |entry: &&Entry| entry.request.reads().all(|cell| self.0.contains_key(cell));
+        batch.iter().take_while(is_whole).count()
+    }
+}
+
 /// Why rows that were loaded up front can't be decided on.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RowsReadError {

@@ -4,6 +4,7 @@
 mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod marking;
 mod unread;
 mod wakeups;
 
@@ -11,5 +12,6 @@ pub use backend::{
     AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, LOAD_BYTES_MAX, Loaded, Result,
     RowsRead, RowsReadError, lane_of, stored_cell,
 };
+pub use marking::mark_accounts;
 pub use unread::Unread;
 pub use wakeups::Wakeups;

@@ -1,7 +1,8 @@
 //! The store's time. FoundationDB has none to offer, so the frontends keep one together: a stored mark, which
 //! each of them reads and raises once a second, and between two readings the monotonic clock of each. Wall
 //! clocks begin it, and afterwards speed it up or slow it down by a tenth at most: a frontend whose clock is
-//! an hour ahead must not end the others' leases.
+//! an hour ahead must not end the others' leases. Which way is up to the one that sweeps; the mark tells the others,
+//! so that all go at the same pace.
 //!
 //! How old a mark is when it is read tell the versions of the commits that wrote and read it: the cluster counts
 //! a million a second, and more only when it recovers.
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 /// Versions in a millisecond.
 const VERSIONS_PER_MS: u64 = 1_000;
 /// A mark that seems older than this was written before a recovery, which skips versions.
-const AGE_TRUSTED_MS: u64 = 5_000;
+const AGE_TRUSTED: Duration = Duration::from_secs(5);
 /// How far the wall clock may be off before it pulls.
 const WALL_TOLERATED_MS: u64 = 50;
 
@@ -30,17 +31,25 @@ struct Reading {
     pace: Pace,
 }
 
-/// How fast the store's time goes by the monotonic clock.
+/// How fast the store's time goes by the monotonic clock. The numbers are part of the stored format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
-    Slower,
-    Even,
-    Faster,
+pub(crate) enum Pace {
+    Even = 0,
+    Slower = 1,
+    Faster = 2,
 }
 
 impl Pace {
+    pub(crate) fn from_byte(byte: u8) -> Self {
+        match byte {
+            1 => Self::Slower,
+            2 => Self::Faster,
+            _ => Self::Even,
+        }
+    }
+
     /// The one that leads to the wall clock's time.
-    fn towards(wall_ms: UnixMs, now_ms: UnixMs) -> Self {
+    pub(crate) fn towards(wall_ms: UnixMs, now_ms: UnixMs) -> Self {
         if wall_ms > now_ms + WALL_TOLERATED_MS {
             Self::Faster
         } else if now_ms > wall_ms + WALL_TOLERATED_MS {
@@ -69,6 +78,7 @@ impl Reading {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) ms: UnixMs,
+    pub(crate) pace: Pace,
     /// The version of the commit that wrote it.
     pub(crate) version: u64,
 }
@@ -76,8 +86,8 @@ pub(crate) struct Mark {
 impl Mark {
     /// What it has become by the time of a later commit.
     pub(crate) fn at(self, version: u64) -> UnixMs {
-        let age_ms = version.saturating_sub(self.version) / VERSIONS_PER_MS;
-        if age_ms <= AGE_TRUSTED_MS { self.ms + age_ms } else { self.ms }
+        let age = Duration::from_millis(version.saturating_sub(self.version) / VERSIONS_PER_MS);
+        if age <= AGE_TRUSTED { self.ms + self.pace.times(age).as_millis() as UnixMs } else { self.ms }
     }
 }
 
@@ -88,10 +98,10 @@ impl StoreClock {
     }
 
     /// Takes in what a mark says now. It may be ahead of this frontend, and is never gone behind.
-    pub(crate) fn take_in(&self, marked_ms: UnixMs, wall_ms: UnixMs) {
+    pub(crate) fn take_in(&self, marked_ms: UnixMs, pace: Pace) {
         let mut reading = self.0.lock();
         let us = reading.map_or(0, |reading| reading.now_us()).max(marked_ms * 1_000);
-        *reading = Some(Reading { at: Instant::now(), us, pace: Pace::towards(wall_ms, us / 1_000) });
+        *reading = Some(Reading { at: Instant::now(), us, pace });
     }
 }
 
@@ -110,12 +120,12 @@ mod tests {
     async fn time_goes_at_an_even_pace_and_never_back() {
         let clock = StoreClock::default();
         assert_eq!(clock.now_ms(), 0);
-        clock.take_in(HOUR_MS, HOUR_MS);
+        clock.take_in(HOUR_MS, Pace::Even);
         tokio::time::advance(Duration::from_secs(10)).await;
         assert_eq!(clock.now_ms(), HOUR_MS + 10_000);
-        clock.take_in(HOUR_MS, HOUR_MS + 10_000);
+        clock.take_in(HOUR_MS, Pace::Even);
         assert_eq!(clock.now_ms(), HOUR_MS + 10_000, "an older mark does not take it back");
-        clock.take_in(HOUR_MS + 12_000, HOUR_MS + 12_000);
+        clock.take_in(HOUR_MS + 12_000, Pace::Even);
         assert_eq!(clock.now_ms(), HOUR_MS + 12_000, "a later one is followed");
     }
 
@@ -123,7 +133,7 @@ mod tests {
     async fn a_wall_clock_an_hour_off_pulls_by_a_tenth() {
         for (wall_ms, gone_ms) in [(2 * HOUR_MS, 11_000), (0, 9_000), (HOUR_MS + 20, 10_000)] {
             let clock = StoreClock::default();
-            clock.take_in(HOUR_MS, wall_ms);
+            clock.take_in(HOUR_MS, Pace::towards(wall_ms, HOUR_MS));
             tokio::time::advance(Duration::from_secs(10)).await;
             assert_eq!(clock.now_ms(), HOUR_MS + gone_ms);
         }
@@ -131,9 +141,10 @@ mod tests {
 
     #[test]
     fn versions_tell_the_age_of_a_mark() {
-        let mark = Mark { ms: 1_000, version: 7_000_000 };
+        let mark = Mark { ms: 1_000, pace: Pace::Even, version: 7_000_000 };
         assert_eq!(mark.at(7_000_000), 1_000);
         assert_eq!(mark.at(8_500_000), 2_500);
+        assert_eq!(Mark { pace: Pace::Faster, ..mark }.at(8_500_000), 2_650);
         assert_eq!(mark.at(6_000_000), 1_000, "read before it was written: no younger");
         assert_eq!(mark.at(108_500_000), 1_000, "a recovery has skipped versions");
     }

@@ -145,19 +145,16 @@ impl Committer {
             // It was of one version, and is durable: what others can see of a commit is.
             return Ok(prepared.outcome);
         }
-        let committed = match timeout(ANSWER_TIME_MAX, transaction.commit()).await {
+        let unanswered = match timeout(ANSWER_TIME_MAX, transaction.commit()).await {
             Ok(Ok(_)) => None,
             Ok(Err(error)) if is_certainly_not_committed(*error) => return Err(Failure::from(*error)),
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("the cluster takes too long to commit".to_owned()),
         };
-        match committed {
-            None => self.record.committed(),
-            Some(reason) => {
-                self.frontend.metrics.settled.inc();
-                if let Settled::Undone = self.record.settle(&self.frontend, &reason).await? {
-                    return Err(Failure::Conflict(reason));
-                }
+        if let Some(reason) = unanswered {
+            self.frontend.metrics.settled.inc();
+            if let Settled::Undone = self.record.settle(&self.frontend, &reason).await? {
+                return Err(Failure::Conflict(reason));
             }
         }
         self.turn.taken_away();
@@ -210,7 +207,7 @@ impl Committer {
             let Decided { verdicts, writes } = match decide_batch(&batch[..taken], &mut rows, now_ms) {
                 Ok(decided) => decided,
                 Err(RowsReadError::Missing(cell)) => {
-                    let whole = read_whole(&batch[..taken], &rows.0);
+                    let whole = rows.whole_entries(&batch[..taken]);
                     to_read = !(1..taken).contains(&whole);
                     if to_read {
                         missing = Some(cell)
@@ -231,11 +228,6 @@ impl Committer {
             return Ok(Prepared { outcome, writes, before: rows.0, numbers });
         }
     }
-}
-
-/// How many of the first entries have all the rows that they name.
-fn read_whole(batch: &[Entry], rows: &RowMap) -> usize {
-    batch.iter().take_while(|entry| entry.request.reads().all(|cell| rows.contains_key(cell))).count()
 }
 
 /// Between half of it and all of it, so that frontends in each other's way get out of step.

@@ -1,7 +1,7 @@
 //! What a frontend does once a second, in one transaction: it raises the clock's mark, gives a sign of life,
 //! sees who else is there, and tries to become the one that sweeps.
 
-use crate::clock::{Mark, wall_ms};
+use crate::clock::{Mark, Pace, wall_ms};
 use crate::committer::Frontend;
 use crate::failure::{Failure, too_long};
 use crate::keys::u64_at;
@@ -25,8 +25,6 @@ const GONE_AFTER_MS: UnixMs = 5_000;
 const CHORES_EVERY: u64 = 15;
 /// Tries of one look: frontends conflict here, when they look in the same moment.
 const TRIES: usize = 10;
-/// Bytes of the place of a versionstamp that follow a value.
-const PLACE_BYTES: usize = 4;
 
 /// What the looks find out. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -105,12 +103,15 @@ impl Housekeeper {
             Some(mark) => clock.now_ms().max(mark.ms),
             None => wall_ms(),
         };
-        let place = 8_u32.to_le_bytes();
-        debug_assert_eq!(place.len(), PLACE_BYTES);
-        let value = [own_ms.to_be_bytes().as_slice(), &[0; 10], &place].concat();
+        let sweeps = sweeper.is_none_or(|(id, until_ms)| id == self.frontend.id || until_ms <= own_ms);
+        let pace = match mark {
+            Some(mark) if !sweeps => mark.pace,
+            _ => Pace::towards(wall_ms(), own_ms),
+        };
+        // The commit's versionstamp takes the place of the ten bytes; where they are stands behind them.
+        let value = [own_ms.to_be_bytes().as_slice(), &[pace as u8], &[0; 10], &9_u32.to_le_bytes()].concat();
         transaction.atomic_op(&keys.clock(), &value, MutationType::SetVersionstampedValue);
         transaction.set(&keys.frontend(self.frontend.id), &own_ms.to_be_bytes());
-        let sweeps = sweeper.is_none_or(|(id, until_ms)| id == self.frontend.id || until_ms <= own_ms);
         if sweeps {
             let until_ms = own_ms + GONE_AFTER_MS;
             let value = [self.frontend.id.as_bytes().as_slice(), &until_ms.to_be_bytes()].concat();
@@ -119,7 +120,7 @@ impl Housekeeper {
         let committed = transaction.commit().await.map_err(|error| Failure::from(*error))?;
         let version = committed.committed_version()?.unsigned_abs();
         let marked_ms = mark.map_or(own_ms, |mark| mark.at(version)).max(own_ms);
-        clock.take_in(marked_ms, wall_ms());
+        clock.take_in(marked_ms, pace);
         let peers = seen.iter().filter(|(id, seen_ms)| {
             *id != self.frontend.id && seen_ms.saturating_add(GONE_AFTER_MS) > own_ms
         });
@@ -138,7 +139,10 @@ impl Housekeeper {
 
     async fn mark(&self, transaction: &Transaction) -> Result<Option<Mark>, Failure> {
         let stored = transaction.get(&self.frontend.keys.clock(), false).await?;
-        let mark = |bytes: &[u8]| Some(Mark { ms: u64_at(bytes, 0)?, version: u64_at(bytes, 8)? });
+        let mark = |bytes: &[u8]| {
+            let pace = Pace::from_byte(*bytes.get(8)?);
+            Some(Mark { ms: u64_at(bytes, 0)?, pace, version: u64_at(bytes, 9)? })
+        };
         Ok(stored.as_deref().and_then(mark))
     }
 

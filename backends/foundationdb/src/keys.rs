@@ -8,7 +8,7 @@
 //! 2 time (u64) name                when a cell is to be swept, empty
 //! 3 frontend (16 bytes) lane (u8)  the number of the frontend's last batch in the lane (u64)
 //! 4 frontend (16 bytes)            when it was last heard of (u64)
-//! 5                                the time (u64), and the commit's versionstamp (10 bytes)
+//! 5                                the time (u64), its pace (u8), and the commit's versionstamp (10 bytes)
 //! 6                                who sweeps (16 bytes), until when (u64)
 //! 7 lane (u8)                      who has claimed the lane (16 bytes), a number (u64)
 //! 8                                never written: sweeps conflict here with the largest batches

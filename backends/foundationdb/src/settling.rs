@@ -15,11 +15,11 @@ const SETTLE_TIME_MAX: Duration = Duration::from_secs(20);
 const TRY_TIME_MAX: Duration = Duration::from_secs(5);
 const SETTLE_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a batch's record is known to hold; 0 = there is none.
+/// The record of one lane, and the number of the last attempt there. Each attempt has a number of its own.
 #[derive(Debug)]
 pub(crate) struct BatchRecord {
     key: Key,
-    sequence: u64,
+    number: u64,
 }
 
 /// How an attempt that left the outcome open ended.
@@ -31,50 +31,29 @@ pub(crate) enum Settled {
 
 impl BatchRecord {
     pub(crate) fn new(key: Key) -> Self {
-        Self { key, sequence: 0 }
+        Self { key, number: 0 }
     }
 
-    /// Sees to it that the transaction commits only while the record holds the number that it is known to
-    /// hold, and then raises it.
-    pub(crate) async fn number(&self, transaction: &Transaction) -> std::result::Result<(), Failure> {
-        if self.stored(transaction).await? != self.sequence {
-            return Err(Failure::Unavailable("the record of this frontend's batches has vanished".into()));
-        }
-        transaction.set(&self.key, &(self.sequence + 1).to_be_bytes());
+    /// Gives the transaction the next number. It conflicts with whoever else writes the record.
+    pub(crate) async fn number(&mut self, transaction: &Transaction) -> std::result::Result<(), Failure> {
+        transaction.get(&self.key, false).await?;
+        self.number += 1;
+        transaction.set(&self.key, &self.number.to_be_bytes());
         Ok(())
     }
 
-    async fn stored(&self, transaction: &Transaction) -> std::result::Result<u64, Failure> {
-        let stored = transaction.get(&self.key, false).await?;
-        Ok(stored.as_deref().and_then(|bytes| u64_at(bytes, 0)).unwrap_or(0))
-    }
-
-    /// Notes that the last attempt was committed.
-    pub(crate) fn committed(&mut self) {
-        self.sequence += 1;
-    }
-
     /// Learns what became of the last attempt, and sees to it that it stays so: one that is still to come
-    /// conflicts with the raised number.
+    /// conflicts with another number in the record.
     pub(crate) async fn settle(&mut self, frontend: &Frontend, reason: &str) -> Result<Settled> {
-        let (before, attempted, fenced) = (self.sequence, self.sequence + 1, self.sequence + 2);
+        let attempted = self.number;
         let deadline = Instant::now() + SETTLE_TIME_MAX;
         tracing::info!(reason, "a commit was not answered: settling it");
         loop {
-            let looking = timeout(TRY_TIME_MAX, self.look_and_fence(frontend, before, fenced));
+            // A try whose own commit was not answered is followed by one with another number.
+            self.number += 1;
+            let looking = timeout(TRY_TIME_MAX, look_and_fence(frontend, &self.key, attempted, self.number));
             match timeout_at(deadline, looking).await {
-                Ok(Ok(Ok(stored))) => {
-                    if stored == attempted {
-                        self.sequence = attempted;
-                        return Ok(Settled::Committed);
-                    }
-                    if stored == fenced {
-                        self.sequence = fenced;
-                        return Ok(Settled::Undone);
-                    }
-                    // Swept, after a day without a sign of life.
-                    return Err(BackendError::OutcomeUnknown(format!("{reason}; no trace is left")));
-                }
+                Ok(Ok(Ok(settled))) => return Ok(settled),
                 Ok(looked) => {
                     let failure = looked.map_or_else(|_| Some(too_long()), std::result::Result::err);
                     tracing::debug!(?failure, "the commit could not be settled yet");
@@ -84,22 +63,21 @@ impl BatchRecord {
             sleep(SETTLE_PAUSE).await;
         }
     }
+}
 
-    /// Reads the stored number; where the attempt has not happened, raises it. A try that fails is looked at
-    /// again: then the number tells whether it happened.
-    async fn look_and_fence(
-        &self,
-        frontend: &Frontend,
-        before: u64,
-        fenced: u64,
-    ) -> std::result::Result<u64, Failure> {
-        let transaction = frontend.begin()?;
-        let stored = self.stored(&transaction).await?;
-        if stored != before {
-            return Ok(stored);
-        }
-        transaction.set(&self.key, &fenced.to_be_bytes());
-        transaction.commit().await.map_err(|error| Failure::Unavailable(error.to_string()))?;
-        Ok(fenced)
+/// Reads the stored number; where it is not the attempt's, writes another one.
+async fn look_and_fence(
+    frontend: &Frontend,
+    key: &[u8],
+    attempted: u64,
+    fence: u64,
+) -> std::result::Result<Settled, Failure> {
+    let transaction = frontend.begin()?;
+    let stored = transaction.get(key, false).await?;
+    if stored.as_deref().and_then(|bytes| u64_at(bytes, 0)) == Some(attempted) {
+        return Ok(Settled::Committed);
     }
+    transaction.set(key, &fence.to_be_bytes());
+    transaction.commit().await.map_err(|error| Failure::Unavailable(error.to_string()))?;
+    Ok(Settled::Undone)
 }

@@ -13,7 +13,7 @@ use crate::watches::{WATCHES_OF_CLIENT_MAX, Watches};
 use crate::{opening, pages, rows, sweeping};
 use dragon_contract::{
     AccountsPage, Backend, BackendError, CommitFuture, Health, LOAD_BYTES_MAX, Loaded, Result, Wakeups,
-    lane_of,
+    lane_of, mark_accounts,
 };
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
@@ -219,7 +219,14 @@ impl Backend for FoundationDbStore {
         if !self.0.findings.is_sweeper() {
             return Ok(0);
         }
-        let deleted = read(|| sweeping::delete_due(&self.0.frontend, limit)).await?;
+        let due = read(|| sweeping::due(&self.0.frontend, limit)).await?;
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let cells: Vec<Cell> = due.iter().map(|(_, cell)| cell.clone()).collect();
+        mark_accounts(self, &cells).await?;
+        let deleting = timeout(READ_TIME_MAX, sweeping::delete_due(&self.0.frontend, due));
+        let deleted = deleting.await.unwrap_or_else(|_| Err(too_long()))?;
         self.0.frontend.wakeups.wake(&deleted);
         Ok(deleted.len())
     }

@@ -18,11 +18,26 @@ const FORGOTTEN_AFTER_MS: UnixMs = 86_400_000;
 const CELLS_MAX: usize = 1_000;
 const LOOKS_AT_ONCE: usize = 100;
 
-/// Deletes cells that are due, up to so many. One that is written anew meanwhile stays: then the transaction is
-/// refused, and the others are deleted without it.
-pub(crate) async fn delete_due(frontend: &Frontend, limit: usize) -> Result<Vec<Cell>, Failure> {
+/// The keys of the notes of what is due, and their cells.
+pub(crate) async fn due(frontend: &Frontend, limit: usize) -> Result<Vec<(Bytes, Cell)>, Failure> {
+    let transaction = frontend.begin()?;
+    let keys = &frontend.keys;
+    let due = keys.due_by(frontend.clock.now_ms());
+    let range = RangeOption { limit: Some(limit.min(CELLS_MAX)), ..RangeOption::from((due.start, due.end)) };
+    let mut stored = transaction.get_ranges_keyvalues(range, true);
+    let mut notes = Vec::new();
+    while let Some(note) = stored.try_next().await? {
+        let name = keys.due_name(note.key()).unwrap_or_default();
+        notes.push((Bytes::copy_from_slice(note.key()), stored_cell(Bytes::copy_from_slice(name))?));
+    }
+    Ok(notes)
+}
+
+/// Deletes those of the noted cells that are due, and the notes. A cell that is written anew meanwhile stays: then
+/// the transaction is refused, and the others are deleted without it.
+pub(crate) async fn delete_due(frontend: &Frontend, notes: Vec<(Bytes, Cell)>) -> Result<Vec<Cell>, Failure> {
     let mut deleted = Vec::new();
-    let mut left = vec![due_notes(frontend, limit.min(CELLS_MAX)).await?];
+    let mut left = vec![notes];
     while let Some(mut notes) = left.pop() {
         match delete(frontend, &notes).await {
             Ok(cells) => deleted.extend(cells),
@@ -37,36 +52,19 @@ pub(crate) async fn delete_due(frontend: &Frontend, limit: usize) -> Result<Vec<
     Ok(deleted)
 }
 
-/// The keys of the notes of what is due.
-async fn due_notes(frontend: &Frontend, limit: usize) -> Result<Vec<Bytes>, Failure> {
-    let transaction = frontend.begin()?;
-    let due = frontend.keys.due_by(frontend.clock.now_ms());
-    let range = RangeOption { limit: Some(limit), ..RangeOption::from((due.start, due.end)) };
-    let mut stored = transaction.get_ranges_keyvalues(range, true);
-    let mut notes = Vec::new();
-    while let Some(note) = stored.try_next().await? {
-        notes.push(Bytes::copy_from_slice(note.key()));
-    }
-    Ok(notes)
-}
-
-/// Deletes those of the noted cells that are due, and the notes, in one transaction.
-async fn delete(frontend: &Frontend, notes: &[Bytes]) -> Result<Vec<Cell>, Failure> {
-    if notes.is_empty() {
-        return Ok(Vec::new());
-    }
+async fn delete(frontend: &Frontend, notes: &[(Bytes, Cell)]) -> Result<Vec<Cell>, Failure> {
     let keys = &frontend.keys;
     let now_ms = frontend.clock.now_ms();
     let transaction = frontend.begin()?;
     transaction.get(&keys.sweeps(), false).await?;
-    let looks: Vec<_> = notes.iter().map(|key| look(frontend, &transaction, key, now_ms)).collect();
+    let looks: Vec<_> = notes.iter().map(|(_, cell)| look(frontend, &transaction, cell, now_ms)).collect();
     let mut looking = stream::iter(looks).buffered(LOOKS_AT_ONCE);
     let mut deleted = Vec::new();
     while let Some(found) = looking.try_next().await? {
         deleted.extend(found);
     }
     drop(looking);
-    for note in notes {
+    for (note, _) in notes {
         quietly(&transaction)?;
         transaction.clear(note);
     }
@@ -81,21 +79,19 @@ async fn delete(frontend: &Frontend, notes: &[Bytes]) -> Result<Vec<Cell>, Failu
     Ok(deleted)
 }
 
-/// The cell of a note, if it is due. One that was written anew has another note.
+/// The cell, if it is due. One that was written anew has another note.
 async fn look(
     frontend: &Frontend,
     transaction: &Transaction,
-    note: &[u8],
+    cell: &Cell,
     now_ms: UnixMs,
 ) -> Result<Option<Cell>, Failure> {
-    let name = frontend.keys.due_name(note).unwrap_or_default();
-    let cell = stored_cell(Bytes::copy_from_slice(name))?;
-    let head = transaction.get(&frontend.keys.head(&cell), false).await?;
+    let head = transaction.get(&frontend.keys.head(cell), false).await?;
     let at_ms = match head.as_deref().and_then(header_of) {
-        Some(header) => layout::sweep_at_ms(&cell, header)?,
+        Some(header) => layout::sweep_at_ms(cell, header)?,
         None => None,
     };
-    Ok(at_ms.filter(|at_ms| *at_ms <= now_ms).map(|_| cell))
+    Ok(at_ms.filter(|at_ms| *at_ms <= now_ms).map(|_| cell.clone()))
 }
 
 /// Forgets frontends that have given no sign of life for a day. The record of a batch is never deleted while its

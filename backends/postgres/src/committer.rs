@@ -8,7 +8,7 @@ use crate::metrics::PostgresMetrics;
 use crate::notifier::Notifier;
 use crate::rows::{Found, Lane, StoreClock, Written, read_lane};
 use crate::session::Sessions;
-use crate::settling::{BatchRow, Settled};
+use crate::settling::{Answered, BatchRow, Settled};
 use crate::watches::Watches;
 use bytes::Bytes;
 use dragon_contract::{BackendError, BatchOutcome, Result, RowsRead, RowsReadError, Unread};
@@ -181,14 +181,17 @@ impl Committer {
         let committing = self.row.commit(&mut connection, prepared.lock, &prepared.accounts, &written);
         let committed = timeout(ANSWER_TIME_MAX, committing).await.unwrap_or_else(|_| Err(too_long()));
         match committed {
-            Ok(true) => {
+            Ok(Answered::Committed) => {
                 self.row.committed();
                 self.connection = Some(connection);
             }
-            Ok(false) => {
+            Ok(Answered::Changed) => {
                 // The lock passed to the transaction, and is free.
                 self.connection = Some(connection);
                 return Err(Failure::Conflict("another frontend was faster".into()));
+            }
+            Ok(Answered::Superseded) => {
+                return Err(Failure::Conflict("the batch row of this frontend has vanished".into()));
             }
             Err(failure @ Failure::Conflict(_)) => {
                 // The database said that it is undone.
@@ -270,10 +273,12 @@ impl Committer {
         let lock = held.unwrap_or_else(|| self.locks.current());
         let mut is_locked = held.is_some();
         let (mut reads, mut database_ms) = (0, 0);
-        let mut missing = None;
+        let (mut taken_entries, mut missing) = (batch.len(), None);
+        let mut is_to_read = true;
         loop {
-            // All at first, as far as there is room; then from what was missing on.
-            if unread.begin(missing.take(), READ_ROWS_MAX) || reads == 0 {
+            // All at first, as far as there is room. Where there is none for all, the first entries go alone;
+            // if one alone is too large, from what was missing on.
+            if is_to_read && (unread.begin(missing.take(), READ_ROWS_MAX) || reads == 0) {
                 let to_take = (held.is_none() && reads == 0).then_some(lock);
                 let cells = unread.wanted();
                 let (read, taken) = read_lane(connection, self.lane, cells, READ_BYTES_MAX, to_take).await?;
@@ -288,10 +293,17 @@ impl Committer {
                 unread.take_in(read.found.into_iter().map(Found::known), &mut rows.0);
             }
             let now_ms = self.frontend.clock.read(database_ms);
+            let batch = &batch[..taken_entries];
             let Decided { verdicts, writes } = match decide_batch(batch, &mut rows, now_ms) {
                 Ok(decided) => decided,
                 Err(RowsReadError::Missing(cell)) => {
-                    missing = Some(cell);
+                    let whole = rows.whole_entries(batch);
+                    is_to_read = !(1..taken_entries).contains(&whole);
+                    if is_to_read {
+                        missing = Some(cell)
+                    } else {
+                        taken_entries = whole
+                    }
                     continue;
                 }
                 Err(error) => return Err(BackendError::from(error).into()),

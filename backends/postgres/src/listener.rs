@@ -6,8 +6,11 @@ use crate::notifier::{EVERYTHING, hashes};
 use crate::session::Sessions;
 use sqlx::postgres::PgListener;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
+/// After so long without news the connection is checked.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+const CHECK_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long to wait before connecting again.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -23,7 +26,14 @@ pub(crate) async fn listen(sessions: &Sessions) -> sqlx::Result<PgListener> {
 pub(crate) async fn hear(mut listener: PgListener, frontend: Frontend) {
     let watches = &frontend.watches;
     loop {
-        match listener.try_recv().await {
+        let heard = match timeout(SILENCE_MAX, listener.try_recv()).await {
+            Ok(heard) => heard,
+            Err(_) => match check(&mut listener).await {
+                Ok(()) => continue,
+                Err(error) => Err(error),
+            },
+        };
+        match heard {
             Ok(Some(heard)) if heard.payload() == EVERYTHING => watches.wakeups.wake_all(),
             Ok(Some(heard)) => watches.wake_hashes(hashes(heard.payload())),
             // The connection was lost, and another one listens by now.
@@ -39,6 +49,12 @@ pub(crate) async fn hear(mut listener: PgListener, frontend: Frontend) {
             }
         }
     }
+}
+
+/// Whether the connection is alive: one that died with its machine says nothing either.
+async fn check(listener: &mut PgListener) -> sqlx::Result<()> {
+    let asking = timeout(CHECK_TIME_MAX, sqlx::query("SELECT 1").execute(listener));
+    asking.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(drop)
 }
 
 async fn listen_again(sessions: &Sessions) -> PgListener {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Instead of hashes: anything may have changed.
 pub(crate) const EVERYTHING: &str = "*";
@@ -17,6 +17,8 @@ pub(crate) const EVERYTHING: &str = "*";
 const HASHES_PER_PAYLOAD_MAX: usize = 400;
 /// More cells than this are told as [`EVERYTHING`].
 const HASHES_MAX: usize = 10_000;
+/// How long a NOTIFY may take: a connection may be dead without anyone having been told.
+const NOTIFY_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long to wait after a NOTIFY that failed.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -51,15 +53,21 @@ impl Changes {
         let mut untold = BTreeSet::new();
         while let Some(hashes) = self.0.recv().await {
             untold.extend(hashes);
-            while let Ok(hashes) = self.0.try_recv() {
-                untold.extend(hashes);
-            }
-            let notify = sqlx::query(NOTIFY).bind(&channel).bind(payloads(&untold));
-            match notify.execute(&pool).await {
-                Ok(_) => untold.clear(),
-                Err(error) => {
-                    tracing::debug!(%error, "a NOTIFY failed; it goes with the next one");
-                    sleep(PAUSE).await;
+            while !untold.is_empty() {
+                while let Ok(hashes) = self.0.try_recv() {
+                    untold.extend(hashes);
+                }
+                // More than this is told as everything, however much more.
+                while untold.len() > HASHES_MAX + 1 {
+                    untold.pop_last();
+                }
+                let notify = sqlx::query(NOTIFY).bind(&channel).bind(payloads(&untold));
+                match timeout(NOTIFY_TIME_MAX, notify.execute(&pool)).await {
+                    Ok(Ok(_)) => untold.clear(),
+                    failed => {
+                        tracing::debug!(?failed, "a NOTIFY failed: trying again");
+                        sleep(PAUSE).await;
+                    }
                 }
             }
         }

@@ -148,7 +148,7 @@ impl Sessions {
         pool_options(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(self.options.clone())
     }
 
-    /// `synchronous_commit` is never below `on`, whatever the role's default. A plan that scans a whole
+    /// `synchronous_commit` is never below `on`, whatever the role's default, or what it is changed to later. A plan that scans a whole
     /// table would make every pair of batches conflict, and the numbers of rows that plans are made for
     /// change from batch to batch. A server that hears nothing from a frontend's machine for half a minute
     /// ends its session, and so its locks.
@@ -164,12 +164,18 @@ impl Sessions {
                SET enable_seqscan TO off; SET enable_hashjoin TO off; SET enable_mergejoin TO off;
                SET enable_material TO off; SET enable_bitmapscan TO off;
                SET jit TO off;
-               SELECT set_config('synchronous_commit', 'on', false)
-                WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"#,
+               SELECT set_config('synchronous_commit', CASE
+                WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN 'on'
+                ELSE current_setting('synchronous_commit') END, false)"#,
             self.schema,
             self.statement_timeout.as_millis(),
         );
-        sqlx::raw_sql(AssertSqlSafe(settings)).execute(connection).await?;
+        sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut *connection).await?;
+        // A standby shows what was; and it does not become the primary while a session lasts.
+        let standby = sqlx::query_scalar("SELECT pg_is_in_recovery()").persistent(false);
+        if standby.fetch_one(connection).await? {
+            return Err(sqlx::Error::Protocol("this is a standby, not the primary".into()));
+        }
         Ok(())
     }
 

@@ -25,6 +25,16 @@ pub(crate) struct BatchRow {
     sequence: i64,
 }
 
+/// What became of a call to commit that was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    Committed,
+    /// An account is not as it was seen: nothing has happened.
+    Changed,
+    /// The batch row holds another number than it was known to: nothing has happened.
+    Superseded,
+}
+
 /// How an attempt that left the outcome open ended.
 pub(crate) enum Settled {
     Committed,
@@ -38,7 +48,7 @@ impl BatchRow {
     }
 
     /// Sees to it that the row is there and holds the number that it is known to hold: the transaction that
-    /// numbers it must find it. No attempt may be open.
+    /// numbers it must find it. An attempt that is still open expects another one.
     pub(crate) async fn enrol(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
         const ENROL: &str = "INSERT INTO batch (lane, frontend, sequence) VALUES ($1, $2::uuid, $3) \
             ON CONFLICT (frontend, lane) DO UPDATE SET sequence = excluded.sequence";
@@ -54,15 +64,14 @@ impl BatchRow {
         Ok(())
     }
 
-    /// Commits a batch under the next number, if the accounts are still as they were seen. `false`: nothing
-    /// has happened.
+    /// Commits a batch under the next number, if the accounts are still as they were seen.
     pub(crate) async fn commit(
         &self,
         connection: &mut PgConnection,
         lock: Option<LaneLock>,
         accounts: &[(Cell, Option<Bytes>)],
         written: &Written<'_>,
-    ) -> std::result::Result<bool, Failure> {
+    ) -> std::result::Result<Answered, Failure> {
         let names: Vec<&[u8]> = accounts.iter().map(|(cell, _)| cell.as_bytes().as_ref()).collect();
         let seen: Vec<Option<&[u8]>> = accounts.iter().map(|(_, row)| row.as_deref()).collect();
         let call = sqlx::query(self.lane.commit)
@@ -80,10 +89,11 @@ impl BatchRow {
         // All rows, of which there is one: asked for one, the driver would make another round trip.
         let rows = call.fetch_all(connection).await?;
         match rows.first().map(|row| row.try_get::<i32, _>(0)).transpose()? {
-            Some(1) => Ok(true),
-            Some(2) => Ok(false),
-            // Swept, after a day without a sign of life: the next connection makes it anew.
-            _ => Err(Failure::Unavailable("the batch row of this frontend has vanished".into())),
+            Some(1) => Ok(Answered::Committed),
+            Some(2) => Ok(Answered::Changed),
+            // Swept, after a day without a sign of life, or an older attempt came late: the next connection
+            // makes it anew.
+            _ => Ok(Answered::Superseded),
         }
     }
 
@@ -109,10 +119,16 @@ impl BatchRow {
                     return Ok(Settled::Undone);
                 }
                 Ok(Ok(None)) => {
+                    self.sequence = fenced;
                     return Err(BackendError::OutcomeUnknown(format!("{reason}; no trace is left")));
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "the commit could not be settled yet"),
-                Err(_) => return Err(BackendError::OutcomeUnknown(reason.into())),
+                Err(_) => {
+                    // The attempt may still come, and must not find the number that it expects, nor leave one
+                    // by which a later attempt would be taken for committed.
+                    self.sequence = fenced;
+                    return Err(BackendError::OutcomeUnknown(reason.into()));
+                }
             }
             sleep(SETTLE_PAUSE).await;
         }

@@ -14,7 +14,9 @@ use crate::rows::{Lane, STAMP_BYTES, StoreClock};
 use crate::schema::LANES;
 use crate::session::{Sessions, StoreOptions};
 use crate::sweeping;
-use dragon_contract::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result, lane_of};
+use dragon_contract::{
+    AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result, lane_of, mark_accounts,
+};
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
 use dragon_core::layout;
@@ -236,9 +238,18 @@ impl Backend for PostgresStore {
         if !self.0.findings.is_sweeper() {
             return Ok(0);
         }
+        let (due, at_ms) = in_time(async {
+            let mut connection = self.0.pool.acquire().await?;
+            sweeping::due(&mut connection, limit).await
+        })
+        .await?;
+        if due.is_empty() {
+            return Ok(0);
+        }
+        mark_accounts(self, &due).await?;
         let deleted = in_time(async {
             let mut connection = self.0.pool.acquire().await?;
-            sweeping::delete_due(&mut connection, limit).await
+            sweeping::delete(&mut connection, &due, at_ms).await
         })
         .await?;
         self.0.frontend.tell_changed(&deleted);
@@ -283,6 +294,7 @@ impl Backend for PostgresStore {
         if !matches!(leaving.await, Ok(Ok(()))) {
             tracing::debug!("the row of this frontend stays behind");
         }
-        self.0.pool.close().await;
+        // A connection that died unnoticed does not say goodbye.
+        drop(timeout(HEALTH_TIME_MAX, self.0.pool.close()).await);
     }
 }

@@ -3,13 +3,15 @@
 mod requests;
 
 use dragon_contract::{Backend as _, lane_of};
+use dragon_core::cell::Cell;
 use dragon_core::hash::fnv1a;
+use dragon_core::layout;
 use dragon_postgres::{PostgresMetrics, PostgresStore, StoreOptions};
 use dragon_private_postgres::{fresh_schema, shared_address, shared_url};
 use futures_util::FutureExt as _;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use requests::{add_one, counter, stored};
+use requests::{add_one, counter, short_lived, stored};
 use sqlx::{Connection as _, PgConnection};
 use std::time::Duration;
 
@@ -107,6 +109,36 @@ async fn a_closed_store_takes_nothing() {
     last.await.expect("what was under way is finished");
     let refused = add_one(&store).await;
     assert!(matches!(refused, Err(dragon_contract::BackendError::Unavailable(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_row_that_was_swept_is_made_anew() {
+    let schema = fresh_schema();
+    let store = open(&schema).await;
+    let mut connection = PgConnection::connect(&shared_url()).await.expect("a connection");
+    for counted in 1..4 {
+        assert_eq!(add_one(&store).await.expect("it counts"), counted);
+        let sweep = sqlx::AssertSqlSafe(format!("DELETE FROM {schema}.batch"));
+        sqlx::query(sweep).execute(&mut connection).await.expect("deleted");
+    }
+}
+
+/// So that a batch that was decided before the expiry, and comes only now, is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_marks_the_accounts() {
+    let store = open(&fresh_schema()).await;
+    store.commit(short_lived()).await.expect("it is committed");
+    let meta = Cell::meta(&counter().account());
+    let mark_ms = async || {
+        let rows = store.load(std::slice::from_ref(&meta)).await.expect("it is read").rows;
+        layout::read_meta(&meta, rows[0].as_ref()).expect("a row").mark_ms
+    };
+    let before_ms = store.health().await.expect("it is well").now_ms;
+    assert!(mark_ms().await < before_ms);
+    while store.sweep(100).await.expect("it sweeps") == 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(mark_ms().await >= before_ms);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -126,6 +126,8 @@ impl Cluster {
         keeper.args(["-c", KEEP, "sh"]).arg(&self.programs.fdbserver);
         keeper.arg("--cluster-file").arg(self.cluster_file()).arg("--datadir").arg(data);
         keeper.arg("--logdir").arg(folder).args(["--public-address", &format!("127.0.0.1:{port}")]);
+        // Machines of their own, as far as redundancy is concerned.
+        keeper.args([format!("--locality-zoneid={port}"), format!("--locality-machineid={port}")]);
         keeper.args(["--memory", "4GiB", "--storage-memory", "256MiB", "--cache-memory", "256MiB"]);
         keeper.env("FOLDER", folder).current_dir("/");
         keeper.stdin(Stdio::piped()).stdout(log.try_clone().expect("a log")).stderr(log);

@@ -1,9 +1,11 @@
 //! Several frontends over one store.
 
-use crate::requests::{add_one, counter, stored};
+use crate::requests::{add_one, counter, short_lived, stored};
 use crate::{connect, connect_with};
 use dragon_contract::Backend as _;
 use dragon_contract::conformance::Case;
+use dragon_core::cell::Cell;
+use dragon_core::layout;
 use dragon_foundationdb::FoundationDbMetrics;
 use dragon_private_foundationdb::fresh_address;
 use prometheus_client::encoding::text::encode;
@@ -11,7 +13,8 @@ use prometheus_client::registry::Registry;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-pub const CASES: [Case; 3] = [
+pub const CASES: [Case; 4] = [
+    ("a_sweep_marks_the_accounts", || Box::pin(a_sweep_marks_the_accounts())),
     ("many_start_at_once_and_count_together", || Box::pin(many_start_at_once_and_count_together())),
     ("a_change_by_another_frontend_wakes", || Box::pin(a_change_by_another_frontend_wakes())),
     ("waiters_cost_a_watch_each_and_leave_none", || Box::pin(waiters_cost_a_watch_each_and_leave_none())),
@@ -98,4 +101,21 @@ async fn waiters_cost_a_watch_each_and_leave_none() {
         waiting.await.expect("it is well").expect("woken");
     }
     assert_eq!(watches(), 0);
+}
+
+/// So that a batch that was decided before the expiry, and comes only now, is refused.
+async fn a_sweep_marks_the_accounts() {
+    let store = connect(&address()).await;
+    store.commit(short_lived()).await.expect("it is committed");
+    let meta = Cell::meta(&counter().account());
+    let mark_ms = async || {
+        let rows = store.load(std::slice::from_ref(&meta)).await.expect("it is read").rows;
+        layout::read_meta(&meta, rows[0].as_ref()).expect("a row").mark_ms
+    };
+    let before_ms = store.health().await.expect("it is well").now_ms;
+    assert!(mark_ms().await < before_ms);
+    while store.sweep(100).await.expect("it sweeps") == 0 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(mark_ms().await >= before_ms);
 }

@@ -6,7 +6,7 @@ use dragon_core::cell::{Account, Cell, Kind};
 use dragon_core::decide::Turn;
 use dragon_core::layout;
 use dragon_core::limits::Limits;
-use dragon_core::request::{AtomicDraft, Draft, Request};
+use dragon_core::request::{AtomicDraft, Draft, Request, SetDraft};
 use dragon_core::verdict::Verdict;
 use std::sync::Arc;
 
@@ -22,7 +22,17 @@ pub fn counter() -> Cell {
 /// A batch that adds one to the counter.
 pub fn increment() -> Arc<[Entry]> {
     let atomic = vec![AtomicDraft { key: "c".into(), add: Some(1), ..AtomicDraft::default() }];
-    let draft = Draft { atomic, ..Draft::default() };
+    batch_of(Draft { atomic, ..Draft::default() })
+}
+
+/// A batch that sets a value which lives for a second.
+pub fn short_lived() -> Arc<[Entry]> {
+    let value = Some(bytes::Bytes::from_static(b"1"));
+    let kv_set = vec![SetDraft { key: "k".into(), value, ttl_s: Some(1), ..SetDraft::default() }];
+    batch_of(Draft { kv_set, ..Draft::default() })
+}
+
+fn batch_of(draft: Draft) -> Arc<[Entry]> {
     let request = Request::new(account(), draft, &Limits::default()).expect("a valid request");
     Arc::new([Entry { request: Arc::new(request), turn: Turn::First }])
 }
