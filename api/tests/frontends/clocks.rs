@@ -2,6 +2,7 @@
 //! database's.
 
 use crate::cluster::{Cluster, Settings};
+use crate::database::Database;
 use crate::support::{Account, Connection, assert_till, eventually, unix_s};
 use serde_json::json;
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ async fn start() -> Cluster {
     };
     let (ahead, behind) = (off("+3600s"), off("-3600s"));
     let each: [Settings; 3] = [&[], &ahead, &behind];
-    let cluster = Cluster::start_each(&each);
+    let cluster = Cluster::start_each(Database::start(false), &each);
     // Or all that follows would show nothing.
     for (frontend, off_s) in [(RIGHT, 0), (AHEAD, HOUR_S), (BEHIND, -HOUR_S)] {
         let seen_s = clock_s(cluster.frontends[frontend].address()).await;
@@ -49,13 +50,40 @@ async fn clock_s(address: std::net::SocketAddr) -> i64 {
     date.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed()
 }
 
+/// How long something of so many seconds lasts at least, and how far the store's time may be off by now.
+#[derive(Clone, Copy, Debug)]
+struct Slew {
+    part: f64,
+    begun: Instant,
+}
+
+impl Slew {
+    fn of(cluster: &Cluster) -> Self {
+        Self { part: cluster.database.slew(), begun: cluster.begun }
+    }
+
+    fn shortest(self, dur_s: u64) -> Duration {
+        let off_ms = if self.part > 0.0 { 100 } else { 50 };
+        Duration::from_secs_f64(dur_s as f64 / (1.0 + self.part)) - Duration::from_millis(off_ms)
+    }
+
+    fn assert_till(self, till: u64, before_s: u64, dur_s: u64) {
+        if self.part == 0.0 {
+            assert_till(till, before_s, dur_s);
+        }
+        let off_s = 1 + (self.begun.elapsed().as_secs_f64() * self.part).ceil() as u64;
+        let expected = before_s + dur_s - off_s..=unix_s() + dur_s + off_s;
+        assert!(expected.contains(&till), "Till {till} is not in {expected:?}");
+    }
+}
+
 /// A lease of two seconds taken at one frontend, seen and waited for at another.
-async fn check_lease(taker: &Account, waiter: &Account, lock: &str) {
+async fn check_lease(taker: &Account, waiter: &Account, lock: &str, slew: Slew) {
     const DUR_S: u64 = 2;
     let (before_s, begun) = (unix_s(), Instant::now());
     let taken = taker.db(json!({"LockID": lock, "LockDur": DUR_S}).to_string()).await;
     let (handle, till) = (taken.number("Lock"), taken.number("Till"));
-    assert_till(till, before_s, DUR_S);
+    slew.assert_till(till, before_s, DUR_S);
     for account in [taker, waiter] {
         let shown = account.held_lock(lock).await.expect("it is held");
         assert_eq!((&shown["Lock"], &shown["Till"]), (&json!(handle), &json!(till)));
@@ -65,11 +93,11 @@ async fn check_lease(taker: &Account, waiter: &Account, lock: &str) {
     let wait = json!({"LockID": lock, "LockDur": 300, "LockWait": 60}).to_string();
     let (before_s, granted) = (unix_s(), waiter.db(wait).await);
     let waited = begun.elapsed();
-    assert!(waited >= Duration::from_millis(DUR_S * 1_000 - 50), "it was free after {waited:?}");
+    assert!(waited >= slew.shortest(DUR_S), "it was free after {waited:?}");
     assert!(waited < Duration::from_secs(30), "it was free only after {waited:?}");
     assert_eq!(granted.ok()["Expired"], true);
     assert!(granted.number("Lock") > handle);
-    assert_till(granted.number("Till"), before_s, 300);
+    slew.assert_till(granted.number("Till"), before_s, 300);
     let late = json!({"UnlockID": lock, "Unlock": handle}).to_string();
     taker.db(late).await.refused(409, "not_locked", json!({"ID": lock}));
 }
@@ -79,7 +107,7 @@ async fn leases_are_the_same_whatever_the_frontends_clocks() {
     let cluster = start().await;
     let at = |frontend: usize| cluster.account_at(frontend, "a");
     for (taker, waiter) in [(AHEAD, BEHIND), (BEHIND, AHEAD), (RIGHT, AHEAD), (BEHIND, RIGHT)] {
-        check_lease(&at(taker), &at(waiter), &format!("l{taker}{waiter}")).await;
+        check_lease(&at(taker), &at(waiter), &format!("l{taker}{waiter}"), Slew::of(&cluster)).await;
     }
 }
 
@@ -114,7 +142,7 @@ async fn check_ttl(cluster: &Cluster, setter: usize) {
     })
     .await;
     let lived = begun.elapsed();
-    assert!(lived >= Duration::from_millis(TTL_S * 1_000 - 50), "it was gone after {lived:?}");
+    assert!(lived >= Slew::of(cluster).shortest(TTL_S), "it was gone after {lived:?}");
     assert!(lived < Duration::from_secs(30), "it was gone only after {lived:?}");
     for watcher in watchers {
         assert_eq!(watcher.answer().await.ok(), json!({"Key": key, "Version": 0}));

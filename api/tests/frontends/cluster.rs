@@ -1,20 +1,21 @@
 //! Frontends over a database that no other test uses.
 
+use crate::database::Database;
 use crate::support::{Account, Frontend};
-use dragon_private_postgres::Server as Postgres;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use tempfile::TempDir;
-
-const SCHEMA: &str = "dragon";
 
 /// Environment of a frontend, beside the usual.
 pub type Settings<'a> = &'a [(&'static str, &'a str)];
 
 pub struct Cluster {
     pub frontends: Vec<Frontend>,
-    pub postgres: Arc<Postgres>,
+    pub database: Arc<Database>,
+    /// When it was started.
+    pub begun: Instant,
     addresses: Addresses,
     /// The frontends' working folder.
     _folder: TempDir,
@@ -33,21 +34,26 @@ struct Reached {
 impl Cluster {
     /// Starts so many frontends.
     pub fn start(frontends: usize) -> Self {
+        Self::start_on(Database::start(false), frontends)
+    }
+
+    /// Starts so many frontends on this database.
+    pub fn start_on(database: Database, frontends: usize) -> Self {
         let plain: Settings = &[];
-        Self::start_each(&vec![plain; frontends])
+        Self::start_each(database, &vec![plain; frontends])
     }
 
     /// Starts a frontend for each of these environments.
-    pub fn start_each(settings: &[Settings]) -> Self {
-        let postgres = Arc::new(Postgres::start());
+    pub fn start_each(database: Database, settings: &[Settings]) -> Self {
+        let begun = Instant::now();
         let folder = tempfile::tempdir().unwrap();
-        let store = postgres.address(SCHEMA);
+        let store = database.address();
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--store", &store].map(str::to_owned);
         let start = |settings: &Settings| Frontend::start(folder.path(), &arguments, settings);
         let frontends: Vec<Frontend> = settings.iter().map(start).collect();
         let now = frontends.iter().map(Frontend::address).collect();
         let addresses = Addresses(Arc::new(Mutex::new(Reached { now, killed: HashSet::new() })));
-        Self { frontends, postgres, addresses, _folder: folder }
+        Self { frontends, database: Arc::new(database), begun, addresses, _folder: folder }
     }
 
     pub fn addresses(&self) -> Addresses {
@@ -75,8 +81,8 @@ impl Cluster {
 
     /// Kills the database's processes and starts it again.
     pub async fn crash_database(&self) {
-        let postgres = Arc::clone(&self.postgres);
-        tokio::task::spawn_blocking(move || postgres.crash()).await.unwrap();
+        let database = Arc::clone(&self.database);
+        tokio::task::spawn_blocking(move || database.crash()).await.unwrap();
     }
 }
 

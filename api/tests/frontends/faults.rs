@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::cluster::Cluster;
+use crate::database::Database;
 use crate::exclusion::Witness;
 use crate::load::{self, Course, GUARDED, LAST, PATH, Written, clients};
 use crate::support::{PATIENCE, eventually};
@@ -31,7 +32,7 @@ fn rounds() -> usize {
 async fn strike(cluster: &mut Cluster, fault: Fault, round: usize) {
     match fault {
         Fault::DatabaseCrashes => cluster.crash_database().await,
-        Fault::ConnectionsBreak => cluster.postgres.kill_connections().await,
+        Fault::ConnectionsBreak => cluster.database.break_connections(round).await,
         Fault::FrontendIsKilled => {
             let frontend = round % cluster.frontends.len();
             tokio::task::block_in_place(|| cluster.kill_and_start_again(frontend));
@@ -40,7 +41,8 @@ async fn strike(cluster: &mut Cluster, fault: Fault, round: usize) {
 }
 
 async fn survive(frontends: usize, fault: Fault) {
-    let mut cluster = Cluster::start(frontends);
+    let database = Database::start(matches!(fault, Fault::ConnectionsBreak));
+    let mut cluster = Cluster::start_on(database, frontends);
     let addresses = cluster.addresses();
     let (course, witness) = (Arc::new(Course::default()), Arc::new(Witness::default()));
     let (mut plain, mut exact) = (JoinSet::new(), JoinSet::new());
