@@ -13,4 +13,21 @@ if [ $# = 0 ]; then
         DRAGON_TEST_STORE=postgres DRAGON_TEST_FRONTENDS=$frontends \
             cargo test --package cloud-dragon --locked --test blackbox
     done
+    # And over FoundationDB, where its client library is: it can be had from nowhere but its own releases.
+    if [ -n "${FDB_CLIENT_LIB_PATH:-}" ] || ldconfig -p | grep -q libfdb_c; then
+        cargo test --package dragon-foundationdb --features client --locked
+        cargo build --package cloud-dragon --features foundationdb --locked
+        if command -v "${DRAGON_FDBSERVER:-fdbserver}" >/dev/null; then
+            export DRAGON_TEST_STORE=foundationdb
+            for frontends in 1 2; do
+                DRAGON_TEST_FRONTENDS=$frontends \
+                    cargo test --package cloud-dragon --features foundationdb --locked --test blackbox
+            done
+            cargo test --package cloud-dragon --features foundationdb --locked --test frontends
+        else
+            echo "skipped: no fdbserver"
+        fi
+    else
+        echo "skipped: no client library of FoundationDB (libfdb_c)"
+    fi
 fi

@@ -76,6 +76,12 @@ impl Topic {
             watcher.wake.send(Ok(observed.answer.clone())).unwrap_or_default();
         }
     }
+
+    /// Tells all who are parked that their key can't be watched.
+    pub(crate) fn refuse(&self, error: &BackendError) {
+        let parked = std::mem::take(&mut self.crowd.lock().parked);
+        Arrived(parked).fail(error);
+    }
 }
 
 /// Newcomers that a read is under way for.

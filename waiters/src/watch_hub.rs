@@ -130,9 +130,14 @@ impl WatchHub {
             }
         };
         tokio::select! {
-            result = self.source.backend.changed(key, observed.stamp) => if let Err(error) = result {
-                tracing::warn!(%error, ?key, "waiting for a key's change failed; it is tried again");
-                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+            result = self.source.backend.changed(key, observed.stamp) => match result {
+                Ok(()) => {}
+                // There is no room for one more: who waits had better ask elsewhere, or later.
+                Err(error @ BackendError::Busy(_)) => topic.refuse(&error),
+                Err(error) => {
+                    tracing::warn!(%error, ?key, "waiting for a key's change failed; it is tried again");
+                    tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+                }
             },
             () = topic.stirred.notified() => {}
             () = expiry => {}

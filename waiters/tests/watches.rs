@@ -4,10 +4,13 @@
 
 mod support;
 
+use dragon_contract::BackendError;
 use dragon_core::request::{Draft, SetDraft};
 use dragon_waiters::{Failure, Watched};
 use std::time::Duration;
+use support::shared_store::SharedStore;
 use support::{account, frontend, key, set, submit};
+use tokio::time::timeout;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -96,4 +99,18 @@ async fn draining_ends_watches() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     frontend.drain();
     assert!(matches!(watcher.await.unwrap(), Err(Failure::Draining)));
+}
+
+#[tokio::test]
+async fn a_watch_that_the_store_has_no_room_for_is_refused_at_once() {
+    let store = SharedStore { is_full: true, ..SharedStore::new() };
+    let frontend = store.frontend();
+    submit(&frontend, Draft { kv_set: vec![set("k", "1")], ..Draft::default() }).await.unwrap();
+    let (key, account) = (key("k"), account());
+    let watching = frontend.watch(&key, &account, 1, Duration::from_secs(300));
+    let refused = timeout(Duration::from_secs(5), watching).await.expect("at once").unwrap_err();
+    assert!(matches!(refused, Failure::Backend(BackendError::Busy(_))), "{refused:?}");
+    // What is new already needs no watch.
+    let watching = frontend.watch(&key, &account, 0, Duration::from_secs(300)).await.unwrap();
+    assert!(matches!(watching, Watched::Changed(_)));
 }

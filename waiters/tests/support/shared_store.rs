@@ -1,6 +1,6 @@
 //! One frontend's connection to a store that other frontends may use as well.
 
-use dragon_contract::{AccountsPage, Backend, CommitFuture, Health, Loaded, Result};
+use dragon_contract::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result};
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
 use dragon_core::page::{Page, Query};
@@ -18,6 +18,8 @@ pub struct SharedStore {
     pub commit_time: Duration,
     /// How long a change takes to be known.
     pub notice_time: Duration,
+    /// It has no room for one more watch.
+    pub is_full: bool,
 }
 
 impl SharedStore {
@@ -26,7 +28,7 @@ impl SharedStore {
         let begun = Instant::now();
         let store = MemoryStore::new(Arc::new(move || 1 + begun.elapsed().as_millis() as u64));
         let (commit_time, notice_time) = (Duration::ZERO, Duration::ZERO);
-        Self { store, is_shared: true, commit_time, notice_time }
+        Self { store, is_shared: true, commit_time, notice_time, is_full: false }
     }
 
     pub fn frontend(&self) -> Frontend {
@@ -51,6 +53,9 @@ impl Backend for SharedStore {
     }
 
     async fn changed(&self, cell: &Cell, seen: u64) -> Result<()> {
+        if self.is_full {
+            return Err(BackendError::Busy("full".into()));
+        }
         self.store.changed(cell, seen).await?;
         if !self.notice_time.is_zero() {
             sleep(self.notice_time).await;
