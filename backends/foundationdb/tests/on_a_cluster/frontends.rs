@@ -1,23 +1,25 @@
 //! Several frontends over one store.
 
-use crate::requests::{add_one, counter, short_lived, stored};
+use crate::requests::{add_one, counter, setting, short_lived, stored};
 use crate::{connect, connect_with};
 use dragon_contract::Backend as _;
 use dragon_contract::conformance::Case;
-use dragon_core::cell::Cell;
+use dragon_core::cell::{Cell, Kind};
 use dragon_core::layout;
-use dragon_foundationdb::FoundationDbMetrics;
+use dragon_foundationdb::{FoundationDbMetrics, FoundationDbStore};
 use dragon_private_foundationdb::fresh_address;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-pub const CASES: [Case; 4] = [
+pub const CASES: [Case; 5] = [
     ("a_sweep_marks_the_accounts", || Box::pin(a_sweep_marks_the_accounts())),
     ("many_start_at_once_and_count_together", || Box::pin(many_start_at_once_and_count_together())),
     ("a_change_by_another_frontend_wakes", || Box::pin(a_change_by_another_frontend_wakes())),
     ("waiters_cost_a_watch_each_and_leave_none", || Box::pin(waiters_cost_a_watch_each_and_leave_none())),
+    ("ten_thousand_keys_are_watched_at_once", || Box::pin(ten_thousand_keys_are_watched_at_once())),
 ];
 
 fn address() -> String {
@@ -74,16 +76,22 @@ async fn a_change_by_another_frontend_wakes() {
     println!("woken by another frontend after {:?}, at most {:?}", waits[10], waits[19]);
 }
 
-async fn waiters_cost_a_watch_each_and_leave_none() {
+/// A store, and how many native watches it has.
+async fn counting_watches() -> (FoundationDbStore, impl Fn() -> i64) {
     let (mut registry, metrics) = (Registry::default(), FoundationDbMetrics::default());
     metrics.register(&mut registry);
-    let watches = || {
+    let store = connect_with(&address(), metrics).await;
+    let watches = move || {
         let mut shown = String::new();
         encode(&mut shown, &registry).expect("text");
         let watches = shown.lines().find_map(|line| line.strip_prefix("dragon_foundationdb_watches "));
-        watches.expect("they are shown").parse::<i64>().expect("a number")
+        watches.expect("they are shown").parse().expect("a number")
     };
-    let store = connect_with(&address(), metrics).await;
+    (store, watches)
+}
+
+async fn waiters_cost_a_watch_each_and_leave_none() {
+    let (store, watches) = counting_watches().await;
     let (_, seen) = stored(&store).await;
     let waiting: Vec<_> = (0..10)
         .map(|_| {
@@ -118,4 +126,29 @@ async fn a_sweep_marks_the_accounts() {
         sleep(Duration::from_millis(100)).await;
     }
     assert!(mark_ms().await >= before_ms);
+}
+
+/// As many as the client library allows by itself: the limit is raised.
+async fn ten_thousand_keys_are_watched_at_once() {
+    const BATCHES: usize = 11;
+    const KEYS_EACH: usize = 1_000;
+    let (store, watches) = counting_watches().await;
+    let cell = |number: usize| Cell::new(&counter().account(), Kind::Value, &format!("k{number}"));
+    let mut waiting = JoinSet::new();
+    for number in 0..BATCHES * KEYS_EACH {
+        let (store, cell) = (store.clone(), cell(number));
+        waiting.spawn(async move { store.changed(&cell, 0).await });
+    }
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!((watches(), waiting.len()), ((BATCHES * KEYS_EACH) as i64, BATCHES * KEYS_EACH));
+    for batch in 0..BATCHES {
+        let keys = (0..KEYS_EACH).map(|number| format!("k{}", batch * KEYS_EACH + number));
+        store.commit(setting(keys)).await.expect("it is committed");
+    }
+    while let Some(woken) =
+        timeout(Duration::from_secs(30), waiting.join_next()).await.expect("nobody sleeps on")
+    {
+        woken.expect("it is well").expect("woken");
+    }
+    assert_eq!(watches(), 0);
 }

@@ -32,6 +32,13 @@ pub fn short_lived() -> Arc<[Entry]> {
     batch_of(Draft { kv_set, ..Draft::default() })
 }
 
+/// A batch that sets these keys.
+pub fn setting(keys: impl Iterator<Item = String>) -> Arc<[Entry]> {
+    let value = Some(bytes::Bytes::from_static(b"1"));
+    let set = |key| SetDraft { key, value: value.clone(), ..SetDraft::default() };
+    batch_of(Draft { kv_set: keys.map(set).collect(), ..Draft::default() })
+}
+
 fn batch_of(draft: Draft) -> Arc<[Entry]> {
     let request = Request::new(account(), draft, &Limits::default()).expect("a valid request");
     Arc::new([Entry { request: Arc::new(request), turn: Turn::First }])
