@@ -7,5 +7,5 @@ cd "$(dirname "$0")/.."
 
 ./packages.sh cc postgresql
 cargo build --release --locked --package cloud-dragon --package dragon-one-by-one --package cloud-dragon-loadtest
-exec target/release/cloud-dragon-loadtest --suite postgres \
+exec target/release/cloud-dragon-loadtest --suite database \
     --json target/loadtest-postgres.json --html target/loadtest-postgres.html "$@"

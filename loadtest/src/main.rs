@@ -14,7 +14,7 @@ mod http;
 mod latency;
 mod live;
 mod machine;
-mod on_postgres;
+mod on_database;
 mod options;
 mod outcome;
 mod peers;

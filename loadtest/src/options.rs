@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::cpus::CpuList;
-use crate::plan::suites::{alone, postgres, quick, standard};
-use crate::plan::{Length, OnPostgres, Pace, Parameters, Peer, Scenario, Step, Target};
+use crate::plan::suites::{alone, database, quick, standard};
+use crate::plan::{Length, OnDatabase, Pace, Parameters, Peer, Scenario, Step, Target};
 use crate::space::VALUE_BYTES_MIN;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -108,10 +108,13 @@ pub struct Servers {
     /// Where the server started here keeps its data; by default a new embedded store under --folder
     #[arg(long, value_name = "STORE", conflicts_with = "url")]
     pub store: Option<String>,
-    /// Run on a private Postgres instead: on each of these in turns
+    /// Run on a database instead, a private Postgres unless --fdb-cluster-file is given: on each of these in turns
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES", requires = "scenario", conflicts_with_all = ["store", "url", "with_peers", "suite"])]
-    pub on_postgres: Vec<OnPostgres>,
-    /// The program that is the reference on Postgres; by default the `dragon-one-by-one` beside this program
+    pub on_database: Vec<OnDatabase>,
+    /// A FoundationDB cluster for servers on a database, each of which gets a prefix of its own
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["store", "url", "with_peers"])]
+    pub fdb_cluster_file: Option<PathBuf>,
+    /// The program that is the reference on a database; by default the `dragon-one-by-one` beside this program
     #[arg(long, value_name = "PATH", conflicts_with = "url")]
     pub one_by_one_bin: Option<PathBuf>,
     /// Use the server that runs at this address of this machine
@@ -168,8 +171,8 @@ pub enum Suite {
     Standard,
     /// A look at everything, in about a minute
     Quick,
-    /// The store on Postgres, with one frontend and with two, beside a transaction for each request
-    Postgres,
+    /// The store on a database, with one frontend and with two, beside a transaction for each request
+    Database,
 }
 
 impl Options {
@@ -183,7 +186,7 @@ impl Options {
         match self.suite.unwrap_or(Suite::Standard) {
             Suite::Standard => standard(&peers),
             Suite::Quick => quick(&peers),
-            Suite::Postgres => postgres(),
+            Suite::Database => database(),
         }
     }
 
@@ -201,9 +204,9 @@ impl Options {
             }
             all.sort_by_key(|(_, parameters)| (parameters.value_bytes, parameters.connections));
             for (scenario, parameters) in all {
-                if !self.servers.on_postgres.is_empty() && scenario != Scenario::Echo {
-                    let on = self.servers.on_postgres.iter();
-                    steps.extend(on.map(|on| Step::on_postgres(scenario, parameters.clone(), block, *on)));
+                if !self.servers.on_database.is_empty() && scenario != Scenario::Echo {
+                    let on = self.servers.on_database.iter();
+                    steps.extend(on.map(|on| Step::on_database(scenario, parameters.clone(), block, *on)));
                     continue;
                 }
                 let step = Step::new(scenario, parameters, block);
@@ -314,8 +317,8 @@ mod tests {
         let peers = parse("load --scenario cas --with-peers --peers etcd").unwrap().steps();
         assert_eq!(peers[1].target, Target::Peer(Peer::Etcd));
         assert_eq!(peers.len(), 2);
-        let words = "load --scenario cas --on-postgres one-by-one,two-frontends";
+        let words = "load --scenario cas --on-database one-by-one,two-frontends";
         let on: Vec<Target> = parse(words).unwrap().steps().iter().map(|step| step.target).collect();
-        assert_eq!(on, [OnPostgres::OneByOne, OnPostgres::TwoFrontends].map(Target::OnPostgres));
+        assert_eq!(on, [OnDatabase::OneByOne, OnDatabase::TwoFrontends].map(Target::OnDatabase));
     }
 }

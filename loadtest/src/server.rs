@@ -3,7 +3,7 @@
 use crate::cpus::Cpus;
 use crate::database;
 use crate::dataset::Datasets;
-use crate::plan::OnPostgres;
+use crate::plan::OnDatabase;
 use crate::process::{Process, Start};
 use crate::usage::Processes;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 const START_TIME_MAX: Duration = Duration::from_secs(20);
@@ -35,6 +35,7 @@ pub struct Server {
     child: Option<Child>,
     /// Further frontends of the same store.
     others: Vec<Server>,
+    is_on_database: bool,
     /// Where the data is, when it is not in a folder. It ends last.
     database: Option<Process>,
     folder: Option<TempDir>,
@@ -45,12 +46,14 @@ pub struct Server {
 pub struct Starter {
     /// The server's program.
     pub program: PathBuf,
-    /// The program that commits request by request on Postgres.
+    /// The program that commits request by request.
     pub one_by_one: PathBuf,
     /// Where data folders are made.
     pub folder: PathBuf,
     /// The store, where it is not a new embedded one.
     pub store: Option<String>,
+    /// The cluster file of the FoundationDB that servers on a database use, if not a Postgres.
+    pub cluster_file: Option<PathBuf>,
     /// The URL and perhaps the process of a server that runs already: it is taken instead.
     pub running: Option<(String, Option<u32>)>,
     /// Where servers run.
@@ -69,17 +72,24 @@ impl Starter {
         }
     }
 
-    /// Servers on a new Postgres, as one.
+    /// Servers on a new Postgres, or under a new prefix of the cluster, as one.
     ///
     /// # Errors
     /// When one of them does not come up.
-    pub fn on_postgres(&self, on: OnPostgres) -> Result<Server> {
-        let database = database::start(&Start { folder: self.folder.clone(), cpus: self.cpus.clone() })?;
-        let url = format!("postgres://postgres@{}/postgres", database.address);
+    pub fn on_database(&self, on: OnDatabase) -> Result<Server> {
+        let (database, url) = match &self.cluster_file {
+            Some(file) => (None, format!("fdb:{}?prefix={}", file.display(), fresh_prefix())),
+            None => {
+                let start = Start { folder: self.folder.clone(), cpus: self.cpus.clone() };
+                let database = database::start(&start)?;
+                let url = format!("postgres://postgres@{}/postgres", database.address);
+                (Some(database), url)
+            }
+        };
         let (program, place, frontends) = match on {
-            OnPostgres::OneByOne => (&self.one_by_one, ["--database", &url], 1),
-            OnPostgres::OneFrontend => (&self.program, ["--store", &url], 1),
-            OnPostgres::TwoFrontends => (&self.program, ["--store", &url], 2),
+            OnDatabase::OneByOne => (&self.one_by_one, ["--database", &url], 1),
+            OnDatabase::OneFrontend => (&self.program, ["--store", &url], 1),
+            OnDatabase::TwoFrontends => (&self.program, ["--store", &url], 2),
         };
         let arguments = ["--listen", "127.0.0.1:0", "--log", "info", "--log-format", "text"];
         let arguments = [&arguments[..], &place].concat();
@@ -87,7 +97,8 @@ impl Starter {
         for _ in 1..frontends {
             server.others.push(Server::spawn(program, &arguments, None, &self.cpus)?);
         }
-        server.database = Some(database);
+        server.database = database;
+        server.is_on_database = true;
         Ok(server)
     }
 
@@ -126,7 +137,16 @@ impl Server {
         let address: SocketAddr = address.parse().with_context(|| format!("the address in {url}"))?;
         ensure!(address.ip().is_loopback(), "{address} is not this machine: load goes to loopback only");
         let datasets = Datasets::default();
-        Ok(Self { address, pid, datasets, child: None, others: Vec::new(), database: None, folder: None })
+        Ok(Self {
+            address,
+            pid,
+            datasets,
+            child: None,
+            others: Vec::new(),
+            is_on_database: false,
+            database: None,
+            folder: None,
+        })
     }
 
     fn spawn<A: AsRef<OsStr>>(
@@ -151,6 +171,7 @@ impl Server {
             datasets,
             child: Some(child),
             others: Vec::new(),
+            is_on_database: false,
             database: None,
             folder,
         };
@@ -182,7 +203,13 @@ impl Server {
         others.chain(self.database_processes()).fold(own, Processes::and)
     }
 
-    /// The processes of its database, where it has one.
+    /// Whether it was started on a database.
+    #[must_use]
+    pub fn is_on_database(&self) -> bool {
+        self.is_on_database
+    }
+
+    /// The processes of its database, where that was started here.
     #[must_use]
     pub fn database_processes(&self) -> Option<Processes> {
         self.database.as_ref().map(Process::processes)
@@ -194,6 +221,12 @@ impl Server {
         let data = self.folder.as_ref()?.path().join("data");
         data.exists().then(|| disk_bytes(&data))
     }
+}
+
+/// A prefix that no other run has used.
+fn fresh_prefix() -> String {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("load-{:x}", since_epoch.as_micros())
 }
 
 /// What is allocated for a file, or for all in a folder. Files that come and go meanwhile do not matter.

@@ -1,10 +1,10 @@
 //! Runs steps one after another. One that fails is noted, and the others run all the same.
 
-use crate::on_postgres;
+use crate::on_database;
 use crate::options::Options;
 use crate::outcome::Outcome;
 use crate::peers::Peers;
-use crate::plan::{Length, OnPostgres, Place, Scenario, Step, Target};
+use crate::plan::{Length, OnDatabase, Place, Scenario, Step, Target};
 use crate::probe::until_ready;
 use crate::process;
 use crate::progress::Progress;
@@ -40,15 +40,16 @@ pub async fn run(options: &Options, cpus: crate::cpus::Cpus) -> Result<Report> {
     let peers = if servers.with_peers { Some(Peers::new(start)?) } else { None };
     let (store, folder) = (servers.store.clone(), servers.folder.clone());
     let steps = options.steps();
-    let is_on_postgres = steps.iter().any(|step| matches!(step.target, Target::OnPostgres(_)));
-    ensure!(running.is_none() || !is_on_postgres, "servers on Postgres are started here: not with --url");
-    let has_one_by_one = steps.iter().any(|step| step.target == Target::OnPostgres(OnPostgres::OneByOne));
+    let is_on_database = steps.iter().any(|step| matches!(step.target, Target::OnDatabase(_)));
+    ensure!(running.is_none() || !is_on_database, "servers on a database are started here: not with --url");
+    let has_one_by_one = steps.iter().any(|step| step.target == Target::OnDatabase(OnDatabase::OneByOne));
     let one_by_one = match &servers.one_by_one_bin {
         Some(program) => program.clone(),
         None if has_one_by_one => beside_this_program("dragon-one-by-one", "--one-by-one-bin")?,
         None => PathBuf::new(),
     };
-    let starter = Starter { program, one_by_one, folder, store, running, cpus };
+    let cluster_file = servers.fdb_cluster_file.clone();
+    let starter = Starter { program, one_by_one, folder, store, cluster_file, running, cpus };
     let mut run = Run { starter, kept: HashMap::new(), echo: None, peers };
     let mut report = Report::new();
     let mut progress = Progress::new(steps.len());
@@ -110,16 +111,16 @@ impl Run {
                 none => none.insert(self.starter.echo()?),
             },
             // It needs servers of its own, and starts them on files.
-            Target::OnPostgres(_) if *scenario == Scenario::IdleLongPolls => return Ok(None),
-            Target::CloudDragon | Target::OnPostgres(_) => {
+            Target::OnDatabase(_) if *scenario == Scenario::IdleLongPolls => return Ok(None),
+            Target::CloudDragon | Target::OnDatabase(_) => {
                 let key = (*target, *place);
                 if *place == Place::New {
                     self.kept.remove(&key);
                 }
                 match (self.kept.entry(key), target) {
                     (Entry::Occupied(kept), _) => kept.into_mut(),
-                    (Entry::Vacant(none), Target::OnPostgres(on)) => {
-                        let server = self.starter.on_postgres(*on)?;
+                    (Entry::Vacant(none), Target::OnDatabase(on)) => {
+                        let server = self.starter.on_database(*on)?;
                         until_ready(&server, READY_TIME_MAX).await?;
                         none.insert(server)
                     }
@@ -127,7 +128,7 @@ impl Run {
                 }
             }
         };
-        let before = on_postgres::Counts::of(server).await?;
+        let before = on_database::Counts::of(server).await?;
         let outcome = scenarios::run(*scenario, parameters, server, &self.starter).await?;
         Ok(Some(before.until_now(server, outcome).await?))
     }

@@ -1,5 +1,6 @@
 //! The statements, all of them prepared once a connection and by the primary key.
 
+use crate::store::Failure;
 use bytes::Bytes;
 use dragon_contract::{BackendError, stored_cell};
 use dragon_core::UnixMs;
@@ -11,36 +12,12 @@ use sqlx::{PgConnection, Row as _};
 /// Rows that are fetched at once for a page.
 const PAGE_ROWS: i64 = 1_000;
 
-/// What goes wrong between the store and the database, told apart by codes.
-#[derive(Debug)]
-pub enum Failure {
-    /// Others were in the way: the same again may succeed.
-    Conflict(String),
-    /// Anything else.
-    Other(BackendError),
-}
-
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code());
         match code.as_deref() {
             Some("40001" | "40P01") => Self::Conflict(error.to_string()),
             _ => Self::Other(BackendError::Unavailable(error.to_string())),
-        }
-    }
-}
-
-impl From<BackendError> for Failure {
-    fn from(error: BackendError) -> Self {
-        Self::Other(error)
-    }
-}
-
-impl From<Failure> for BackendError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Conflict(reason) => Self::Busy(reason),
-            Failure::Other(error) => error,
         }
     }
 }

@@ -1,70 +1,107 @@
-//! The [`Backend`]: each request of a batch is a transaction of its own, on a pool of connections.
+//! The [`Backend`]: each request of a batch is a transaction of its own.
 
-use crate::cells;
-use crate::transaction::Transactions;
-use anyhow::Context as _;
 use dragon_contract::{
     AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, Wakeups,
 };
-use dragon_core::batch::{Entry, RowMap};
+use dragon_core::UnixMs;
+use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
 use dragon_core::layout;
 use dragon_core::page::{Page, Query};
+use dragon_core::verdict::Verdict;
 use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Longest wait for a connection. Requests wait for one behind all others: no reason to fail.
-const ACQUIRE_TIME_MAX: Duration = Duration::from_secs(60);
 /// More than there are clients: no request waits for another one's.
 const COMMITS_IN_FLIGHT: usize = 100_000;
-/// A plan that scans a small table would make every pair of requests conflict.
-const SESSION: &str = "SET enable_seqscan TO off; SET synchronous_commit TO on";
+/// How long a request is tried.
+const TIME_MAX: Duration = Duration::from_secs(60);
+/// Pauses between tries grow from the first to the last of these.
+const PAUSE_US: std::ops::Range<u64> = 500..50_000;
+
+/// What goes wrong between the store and the database, told apart by codes.
+#[derive(Debug)]
+pub enum Failure {
+    /// Others were in the way: the same again may succeed.
+    Conflict(String),
+    /// Anything else.
+    Other(BackendError),
+}
+
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<Failure> for BackendError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Conflict(reason) => Self::Busy(reason),
+            Failure::Other(error) => error,
+        }
+    }
+}
+
+/// What requests are committed to, one by one.
+#[async_trait::async_trait]
+pub trait Database: Send + Sync + 'static {
+    /// Commits one request in a transaction of its own. Gives the time, the verdict and the cells that it wrote.
+    async fn attempt(&self, entry: &Entry) -> std::result::Result<(UnixMs, Verdict, Vec<Cell>), Failure>;
+    /// Reads cells at one moment.
+    async fn read(&self, cells: &[Cell]) -> std::result::Result<Loaded, Failure>;
+    /// Reads a page at one moment.
+    async fn scan(&self, query: &Query) -> std::result::Result<Page, Failure>;
+    /// Leaves.
+    async fn close(&self) {}
+}
 
 /// The store.
-#[derive(Debug)]
-pub struct OneByOne(Transactions);
+pub struct OneByOne(Arc<Shared>);
+
+struct Shared {
+    database: Box<dyn Database>,
+    wakeups: Wakeups,
+    commits: Counter,
+    retries: Counter,
+}
 
 impl OneByOne {
-    /// Connects, and makes the table unless it is there.
-    pub async fn connect(
-        database: PgConnectOptions,
-        connections: u32,
-        registry: &mut Registry,
-    ) -> anyhow::Result<Self> {
-        const TABLE: &str = "CREATE TABLE IF NOT EXISTS cell (name bytea PRIMARY KEY, row bytea NOT NULL)";
+    /// A store on this database.
+    pub fn new(database: impl Database, registry: &mut Registry) -> Self {
         let (commits, retries) = (Counter::default(), Counter::default());
         registry.register("dragon_one_by_one_commits", "Transactions committed", commits.clone());
         registry.register("dragon_one_by_one_retries", "Transactions tried again", retries.clone());
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .min_connections(connections)
-            .acquire_timeout(ACQUIRE_TIME_MAX)
-            // A round trip for each request, which tells nothing that the request itself does not.
-            .test_before_acquire(false)
-            .after_connect(|connection, _| {
-                Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
-            })
-            .connect_with(database.disable_statement_logging())
-            .await
-            .context("connecting to the database")?;
-        sqlx::raw_sql(TABLE).execute(&pool).await.context("making the table")?;
-        Ok(Self(Transactions { pool, wakeups: Wakeups::default(), commits, retries }))
+        let (database, wakeups) = (Box::new(database), Wakeups::default());
+        Self(Arc::new(Shared { database, wakeups, commits, retries }))
     }
+}
 
-    async fn read(&self, cells: &[Cell]) -> Result<Loaded> {
-        let mut read = RowMap::default();
-        let now_ms = async {
-            let mut connection = self.0.pool.acquire().await?;
-            cells::read(&mut connection, cells, &mut read).await
-        };
-        let now_ms = now_ms.await?;
-        Ok(Loaded { now_ms, rows: cells.iter().map(|cell| read.get(cell).cloned().flatten()).collect() })
+impl Shared {
+    /// Commits one request, however often others are in the way.
+    async fn commit(&self, entry: &Entry) -> Result<(UnixMs, Verdict)> {
+        let (begun, mut pause_us) = (Instant::now(), PAUSE_US.start);
+        loop {
+            match self.database.attempt(entry).await {
+                Ok((now_ms, verdict, written)) => {
+                    self.commits.inc();
+                    self.wakeups.wake(&written);
+                    return Ok((now_ms, verdict));
+                }
+                Err(Failure::Conflict(_)) if begun.elapsed() < TIME_MAX => {}
+                Err(failure) => return Err(failure.into()),
+            }
+            self.retries.inc();
+            // Jittered, so that those in each other's way get out of step.
+            let random = RandomState::new().hash_one(());
+            tokio::time::sleep(Duration::from_micros(pause_us / 2 + random % (pause_us / 2 + 1))).await;
+            pause_us = (pause_us * 2).min(PAUSE_US.end);
+        }
     }
 }
 
@@ -91,11 +128,11 @@ fn chains(batch: &[Entry]) -> Vec<Vec<usize>> {
 impl Backend for OneByOne {
     fn commit(&self, batch: Arc<[Entry]>) -> CommitFuture {
         let tasks = chains(&batch).into_iter().map(|numbers| {
-            let (transactions, batch) = (self.0.clone(), Arc::clone(&batch));
+            let (shared, batch) = (Arc::clone(&self.0), Arc::clone(&batch));
             tokio::spawn(async move {
                 let mut done = Vec::with_capacity(numbers.len());
                 for number in numbers {
-                    done.push((number, transactions.commit(&batch[number]).await?));
+                    done.push((number, shared.commit(&batch[number]).await?));
                 }
                 Ok::<_, BackendError>(done)
             })
@@ -119,12 +156,12 @@ impl Backend for OneByOne {
     }
 
     async fn load(&self, cells: &[Cell]) -> Result<Loaded> {
-        self.read(cells).await
+        Ok(self.0.database.read(cells).await?)
     }
 
     async fn changed(&self, cell: &Cell, seen: u64) -> Result<()> {
         let registration = self.0.wakeups.register(cell);
-        let loaded = self.read(std::slice::from_ref(cell)).await?;
+        let loaded = self.load(std::slice::from_ref(cell)).await?;
         if layout::stamp(cell, loaded.rows.first().and_then(Option::as_ref))? == seen {
             registration.woken().await;
         }
@@ -132,15 +169,7 @@ impl Backend for OneByOne {
     }
 
     async fn scan(&self, query: &Query) -> Result<Page> {
-        let page = async {
-            let mut connection = self.0.pool.acquire().await?;
-            let mut transaction =
-                connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-            let page = cells::scan(&mut transaction, query).await?;
-            transaction.rollback().await?;
-            Ok::<_, cells::Failure>(page)
-        };
-        Ok(page.await?)
+        Ok(self.0.database.scan(query).await?)
     }
 
     /// Nobody asks for it in a measurement.
@@ -154,7 +183,7 @@ impl Backend for OneByOne {
     }
 
     async fn health(&self) -> Result<Health> {
-        Ok(Health { now_ms: self.read(&[]).await?.now_ms })
+        Ok(Health { now_ms: self.load(&[]).await?.now_ms })
     }
 
     fn pipeline_depth(&self) -> usize {
@@ -162,6 +191,6 @@ impl Backend for OneByOne {
     }
 
     async fn close(&self) {
-        self.0.pool.close().await;
+        self.0.database.close().await;
     }
 }

@@ -1,51 +1,53 @@
 //! One request as a transaction of its own: BEGIN, read, decide, write, COMMIT; and again when others were
 //! in the way.
 
-use crate::cells::{self, Failure};
-use dragon_contract::{BackendError, Result, RowsRead, RowsReadError, Wakeups};
+use crate::cells;
+use crate::store::{Database, Failure};
+use anyhow::Context as _;
+use dragon_contract::{BackendError, Loaded, RowsRead, RowsReadError};
 use dragon_core::UnixMs;
-use dragon_core::batch::{Decided, Entry, decide_batch};
+use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
 use dragon_core::cell::Cell;
+use dragon_core::page::{Page, Query};
 use dragon_core::verdict::Verdict;
-use prometheus_client::metrics::counter::Counter;
-use sqlx::{Executor as _, PgConnection, PgPool};
-use std::hash::{BuildHasher as _, RandomState};
-use std::time::{Duration, Instant};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
+use std::time::Duration;
 
-/// How long a request is tried.
-const TIME_MAX: Duration = Duration::from_secs(60);
-/// Pauses between tries grow from the first to the last of these.
-const PAUSE_US: std::ops::Range<u64> = 500..50_000;
+/// Longest wait for a connection. Requests wait for one behind all others: no reason to fail.
+const ACQUIRE_TIME_MAX: Duration = Duration::from_secs(60);
+/// A plan that scans a small table would make every pair of requests conflict.
+const SESSION: &str = "SET enable_seqscan TO off; SET synchronous_commit TO on";
 
-/// What requests are committed with.
-#[derive(Clone, Debug)]
-pub struct Transactions {
-    pub pool: PgPool,
-    pub wakeups: Wakeups,
-    pub commits: Counter,
-    pub retries: Counter,
+/// A Postgres, on a pool of connections.
+#[derive(Debug)]
+pub struct Postgres(PgPool);
+
+impl Postgres {
+    /// Connects, and makes the table unless it is there.
+    pub async fn connect(database: PgConnectOptions, connections: u32) -> anyhow::Result<Self> {
+        const TABLE: &str = "CREATE TABLE IF NOT EXISTS cell (name bytea PRIMARY KEY, row bytea NOT NULL)";
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .min_connections(connections)
+            .acquire_timeout(ACQUIRE_TIME_MAX)
+            // A round trip for each request, which tells nothing that the request itself does not.
+            .test_before_acquire(false)
+            .after_connect(|connection, _| {
+                Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
+            })
+            .connect_with(database.disable_statement_logging())
+            .await
+            .context("connecting to the database")?;
+        sqlx::raw_sql(TABLE).execute(&pool).await.context("making the table")?;
+        Ok(Self(pool))
+    }
 }
 
-impl Transactions {
-    /// Commits one request.
-    pub async fn commit(&self, entry: &Entry) -> Result<(UnixMs, Verdict)> {
-        let (begun, mut pause_us) = (Instant::now(), PAUSE_US.start);
-        loop {
-            match self.attempt(entry).await {
-                Err(Failure::Conflict(_)) if begun.elapsed() < TIME_MAX => {}
-                done => return Ok(done?),
-            }
-            self.retries.inc();
-            // The connection is another's meanwhile. Jittered, so that those in each other's way get out
-            // of step.
-            let random = RandomState::new().hash_one(());
-            tokio::time::sleep(Duration::from_micros(pause_us / 2 + random % (pause_us / 2 + 1))).await;
-            pause_us = (pause_us * 2).min(PAUSE_US.end);
-        }
-    }
-
-    async fn attempt(&self, entry: &Entry) -> std::result::Result<(UnixMs, Verdict), Failure> {
-        let mut connection = self.pool.acquire().await?;
+#[async_trait::async_trait]
+impl Database for Postgres {
+    async fn attempt(&self, entry: &Entry) -> Result<(UnixMs, Verdict, Vec<Cell>), Failure> {
+        let mut connection = self.0.acquire().await?;
         // Not sqlx's own transaction: after a COMMIT that failed it would send a ROLLBACK for nothing.
         connection.execute("BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
         let prepared = match prepare(&mut connection, entry).await {
@@ -67,18 +69,32 @@ impl Transactions {
             });
         }
         let (Decided { mut verdicts, writes }, now_ms) = prepared;
-        self.commits.inc();
-        self.wakeups.wake(writes.keys());
         let none = || BackendError::OutcomeUnknown("a request without a verdict".into());
-        Ok((now_ms, verdicts.pop().ok_or_else(none)?))
+        Ok((now_ms, verdicts.pop().ok_or_else(none)?, writes.into_keys().collect()))
+    }
+
+    async fn read(&self, cells: &[Cell]) -> Result<Loaded, Failure> {
+        let mut read = RowMap::default();
+        let now_ms = cells::read(&mut *self.0.acquire().await?, cells, &mut read).await?;
+        Ok(Loaded { now_ms, rows: cells.iter().map(|cell| read.get(cell).cloned().flatten()).collect() })
+    }
+
+    async fn scan(&self, query: &Query) -> Result<Page, Failure> {
+        let mut connection = self.0.acquire().await?;
+        let mut transaction =
+            connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let page = cells::scan(&mut transaction, query).await?;
+        transaction.rollback().await?;
+        Ok(page)
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
     }
 }
 
 /// Everything between BEGIN and COMMIT.
-async fn prepare(
-    connection: &mut PgConnection,
-    entry: &Entry,
-) -> std::result::Result<(Decided, UnixMs), Failure> {
+async fn prepare(connection: &mut PgConnection, entry: &Entry) -> Result<(Decided, UnixMs), Failure> {
     let mut rows = RowsRead::default();
     let mut missing: Vec<Cell> = entry.request.footprint().cloned().collect();
     loop {

@@ -59,18 +59,18 @@ pub enum Target {
     CloudDragon,
     /// The bare Poem server.
     Echo,
-    /// The server with its data in Postgres.
+    /// The server with its data in a database.
     #[serde(untagged)]
-    OnPostgres(OnPostgres),
+    OnDatabase(OnDatabase),
     /// Something else that a user could take instead.
     #[serde(untagged)]
     Peer(Peer),
 }
 
-/// Servers on one Postgres.
+/// Servers on one database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum OnPostgres {
+pub enum OnDatabase {
     /// One that commits each request in a transaction of its own: the reference
     OneByOne,
     /// Cloud Dragon
@@ -98,9 +98,9 @@ impl Target {
         match self {
             Self::CloudDragon => "Cloud Dragon",
             Self::Echo => "Poem echo",
-            Self::OnPostgres(OnPostgres::OneByOne) => "Postgres, one by one",
-            Self::OnPostgres(OnPostgres::OneFrontend) => "Postgres, 1 frontend",
-            Self::OnPostgres(OnPostgres::TwoFrontends) => "Postgres, 2 frontends",
+            Self::OnDatabase(OnDatabase::OneByOne) => "one by one",
+            Self::OnDatabase(OnDatabase::OneFrontend) => "1 frontend",
+            Self::OnDatabase(OnDatabase::TwoFrontends) => "2 frontends",
             Self::Peer(Peer::Redis) => "Redis",
             Self::Peer(Peer::Etcd) => "etcd",
             Self::Peer(Peer::Postgres) => "Postgres",
@@ -145,14 +145,14 @@ impl Step {
         Self { scenario, parameters, target, block, place }
     }
 
-    /// The step that is done by servers on Postgres. As many contend for a lock at each of two frontends as
+    /// The step that is done by servers on a database. As many contend for a lock at each of two frontends as
     /// at a single one: what is asked is whether they share it.
     #[must_use]
-    pub fn on_postgres(scenario: Scenario, mut parameters: Parameters, block: usize, on: OnPostgres) -> Self {
-        if (scenario, on) == (Scenario::LockPairs, OnPostgres::TwoFrontends) {
+    pub fn on_database(scenario: Scenario, mut parameters: Parameters, block: usize, on: OnDatabase) -> Self {
+        if (scenario, on) == (Scenario::LockPairs, OnDatabase::TwoFrontends) {
             parameters.connections *= 2;
         }
-        Self { target: Target::OnPostgres(on), ..Self::new(scenario, parameters, block) }
+        Self { target: Target::OnDatabase(on), ..Self::new(scenario, parameters, block) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The suites: which steps they have, in which order, and how long each takes.
 
-use crate::plan::{Length, OnPostgres, Pace, Parameters, Peer, Place, Scenario, Step, Target};
+use crate::plan::{Length, OnDatabase, Pace, Parameters, Peer, Place, Scenario, Step, Target};
 use clap::ValueEnum as _;
 use std::time::Duration;
 
@@ -49,10 +49,10 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// On each of the servers on Postgres, as a block of their own: they are compared with one another.
-    fn add_on_postgres(&mut self, scenario: Scenario, parameters: &Parameters) {
-        for on in OnPostgres::value_variants() {
-            self.steps.push(Step::on_postgres(scenario, parameters.clone(), self.block, *on));
+    /// On each of the servers on a database, as a block of their own: they are compared with one another.
+    fn add_on_database(&mut self, scenario: Scenario, parameters: &Parameters) {
+        for on in OnDatabase::value_variants() {
+            self.steps.push(Step::on_database(scenario, parameters.clone(), self.block, *on));
         }
         self.block += 1;
     }
@@ -186,9 +186,9 @@ pub fn quick(peers: &[Peer]) -> Vec<Step> {
     all.steps
 }
 
-/// The store on Postgres beside a transaction for each request, and two frontends beside one.
+/// The store on a database beside a transaction for each request, and two frontends beside one.
 #[must_use]
-pub fn postgres() -> Vec<Step> {
+pub fn database() -> Vec<Step> {
     let mut all = Collector::new(&[], 1.0, 4.0);
     for (scenario, shape, connections) in [
         (Scenario::KvWrite, KEYS, 400),
@@ -203,7 +203,7 @@ pub fn postgres() -> Vec<Step> {
         (Scenario::WatchOne, ONE, 1_000),
     ] {
         let wakes = if connections == 1 { 50 } else { 5 };
-        all.add_on_postgres(scenario, &Parameters { wakes, ..all.at(shape, connections) });
+        all.add_on_database(scenario, &Parameters { wakes, ..all.at(shape, connections) });
     }
     all.steps
 }
@@ -277,13 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_postgres_is_compared() {
-        let steps = postgres();
+    fn what_is_on_database_is_compared() {
+        let steps = database();
         assert!(seconds(&steps) < 240.0, "{}", seconds(&steps));
         for block in steps.chunk_by(|one, other| one.block == other.block) {
             let on: Vec<Target> = block.iter().map(|step| step.target).collect();
             let all: Vec<Target> =
-                OnPostgres::value_variants().iter().map(|on| Target::OnPostgres(*on)).collect();
+                OnDatabase::value_variants().iter().map(|on| Target::OnDatabase(*on)).collect();
             assert_eq!(on, all);
         }
         let contenders = |step: &&Step| step.scenario == Scenario::LockPairs;

@@ -1,7 +1,7 @@
 //! One page with plots and every figure, which needs no network and no other file.
 
 use crate::latency::CurvePoint;
-use crate::plan::{OnPostgres, Peer, Scenario, Target, grouped};
+use crate::plan::{OnDatabase, Peer, Scenario, Target, grouped};
 use crate::report::plot::{self, Line};
 use crate::report::table::{
     COLUMNS, COLUMNS_OF_WORDS, cells, compared, of_scenario, scenarios, side_by_side, store_size_ratio,
@@ -42,9 +42,9 @@ fn colour(target: Target) -> usize {
     match target {
         Target::CloudDragon => 0,
         Target::Echo => 7,
-        Target::OnPostgres(OnPostgres::OneByOne) => 4,
-        Target::OnPostgres(OnPostgres::OneFrontend) => 5,
-        Target::OnPostgres(OnPostgres::TwoFrontends) => 6,
+        Target::OnDatabase(OnDatabase::OneByOne) => 4,
+        Target::OnDatabase(OnDatabase::OneFrontend) => 5,
+        Target::OnDatabase(OnDatabase::TwoFrontends) => 6,
         Target::Peer(Peer::Redis) => 1,
         Target::Peer(Peer::Etcd) => 2,
         Target::Peer(Peer::Postgres) => 3,

@@ -3,7 +3,7 @@
 
 mod html;
 mod json;
-mod on_postgres;
+mod on_database;
 mod plot;
 mod summary;
 mod table;
@@ -13,7 +13,7 @@ pub use summary::Summary;
 use crate::machine::Machine;
 use crate::outcome::Outcome;
 use crate::peers::Promise;
-use crate::plan::{OnPostgres, Scenario, Step, Target, grouped};
+use crate::plan::{OnDatabase, Scenario, Step, Target, grouped};
 
 /// From this much of a core on, the client may be what limits a step.
 const CLIENT_BUSY: f64 = 0.9;
@@ -134,15 +134,15 @@ impl Report {
                 "Sends the body back: what HTTP itself costs.",
             ));
         }
-        for on in [OnPostgres::OneByOne, OnPostgres::OneFrontend, OnPostgres::TwoFrontends] {
-            if self.rows.iter().any(|row| row.step.target == Target::OnPostgres(on)) {
+        for on in [OnDatabase::OneByOne, OnDatabase::OneFrontend, OnDatabase::TwoFrontends] {
+            if self.rows.iter().any(|row| row.step.target == Target::OnDatabase(on)) {
                 let differences = match on {
-                    OnPostgres::OneByOne => "Each request is a transaction of its own.",
-                    OnPostgres::OneFrontend | OnPostgres::TwoFrontends => "",
+                    OnDatabase::OneByOne => "Each request is a transaction of its own.",
+                    OnDatabase::OneFrontend | OnDatabase::TwoFrontends => "",
                 };
                 all.push(promise(
-                    Target::OnPostgres(on).name(),
-                    "As Cloud Dragon; what is synced is the database's log (fsync and synchronous_commit are on).",
+                    Target::OnDatabase(on).name(),
+                    "As Cloud Dragon; what is synced is the database's log (on Postgres, fsync and synchronous_commit are on).",
                     "As Cloud Dragon.",
                     differences,
                 ));

@@ -1,7 +1,7 @@
 //! Markdown tables: one for each scenario, and one that puts peers side by side.
 
 use crate::plan::{Scenario, Target, grouped};
-use crate::report::{Report, Summary, on_postgres, or_dash, precise, warnings};
+use crate::report::{Report, Summary, on_database, or_dash, precise, warnings};
 use std::fmt::Write as _;
 
 /// All of it. Writing to a string can't fail, so the results of that are dropped.
@@ -21,7 +21,7 @@ pub fn write(report: &Report, summaries: &[Summary]) -> String {
     }
     write_store_sizes(&mut text, summaries);
     write_peers(&mut text, summaries);
-    on_postgres::write(&mut text, summaries);
+    on_database::write(&mut text, summaries);
     write_promises(&mut text, report);
     text
 }

@@ -1,15 +1,18 @@
-//! What servers on Postgres count besides: commits and retries, and which part of the CPU time is the
+//! What servers on a database count besides: commits and retries, and which part of the CPU time is the
 //! database's. Of servers that have none, nothing.
 
 use crate::outcome::Outcome;
 use crate::probe::total;
 use crate::server::Server;
+use crate::usage::Processes;
 use anyhow::Result;
 use std::time::Duration;
 
 /// Commits and retries, as each program names them.
-const COMMITS: [&str; 2] = ["dragon_postgres_commits_total", "dragon_one_by_one_commits_total"];
-const RETRIES: [&str; 2] = ["dragon_postgres_retries_total", "dragon_one_by_one_retries_total"];
+const COMMITS: [&str; 3] =
+    ["dragon_postgres_commits_total", "dragon_foundationdb_commits_total", "dragon_one_by_one_commits_total"];
+const RETRIES: [&str; 3] =
+    ["dragon_postgres_retries_total", "dragon_foundationdb_retries_total", "dragon_one_by_one_retries_total"];
 
 /// What was counted so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,11 +29,14 @@ impl Counts {
     /// # Errors
     /// When a server does not answer.
     pub async fn of(server: &Server) -> Result<Self> {
-        let Some(database) = server.database_processes() else { return Ok(Self::default()) };
+        if !server.is_on_database() {
+            return Ok(Self::default());
+        }
+        let database = server.database_processes();
         Ok(Self {
             commits: first_known(server, COMMITS).await?,
             retries: first_known(server, RETRIES).await?,
-            database_cpu: database.cpu_time()?,
+            database_cpu: database.as_ref().map(Processes::cpu_time).transpose()?.flatten(),
             all_cpu: server.processes().cpu_time()?,
         })
     }
@@ -52,14 +58,14 @@ impl Counts {
             .with_known("retries", retries)
             .with_known("retries a commit", per_commit.map(|(commits, retries)| retries / commits))
             .with_known(
-                "% of the CPU time in Postgres",
+                "% of the CPU time in the database",
                 database.zip(all).map(|(its, all)| 100.0 * its / all),
             ))
     }
 }
 
 /// The first of these that the server shows.
-async fn first_known(server: &Server, names: [&str; 2]) -> Result<Option<f64>> {
+async fn first_known(server: &Server, names: [&str; 3]) -> Result<Option<f64>> {
     for name in names {
         if let Some(found) = total(server, name).await? {
             return Ok(Some(found));

@@ -1,17 +1,17 @@
-//! The servers on Postgres side by side: what a frontend is worth beside a transaction for each request, and
+//! The servers on a database side by side: what a frontend is worth beside a transaction for each request, and
 //! two frontends beside one.
 
-use crate::plan::{OnPostgres, Target, grouped};
+use crate::plan::{OnDatabase, Target, grouped};
 use crate::report::{Summary, precise};
 use clap::ValueEnum as _;
 use std::fmt::Write as _;
 
-/// A summary for each of [`OnPostgres`], in its order, where there is one.
+/// A summary for each of [`OnDatabase`], in its order, where there is one.
 type Trio<'a> = Vec<Option<&'a Summary>>;
 
 /// The steps of a block were asked to be compared.
 fn trios(summaries: &[Summary]) -> Vec<Trio<'_>> {
-    let on_postgres = |summary: &&Summary| matches!(summary.step.target, Target::OnPostgres(_));
+    let on_database = |summary: &&Summary| matches!(summary.step.target, Target::OnDatabase(_));
     let alike = |one: &Summary, other: &Summary| {
         let shape = |summary: &Summary| {
             let parameters = &summary.step.parameters;
@@ -22,7 +22,7 @@ fn trios(summaries: &[Summary]) -> Vec<Trio<'_>> {
         shape(one) == shape(other) && !is_twice
     };
     let mut trios: Vec<Vec<&Summary>> = Vec::new();
-    for summary in summaries.iter().filter(on_postgres) {
+    for summary in summaries.iter().filter(on_database) {
         match trios.last_mut().filter(|trio| trio.iter().all(|other| alike(other, summary))) {
             Some(trio) => trio.push(summary),
             None => trios.push(vec![summary]),
@@ -33,8 +33,8 @@ fn trios(summaries: &[Summary]) -> Vec<Trio<'_>> {
 
 fn ordered<'a>(trio: &[&'a Summary]) -> Trio<'a> {
     let of =
-        |on: &OnPostgres| trio.iter().copied().find(|summary| summary.step.target == Target::OnPostgres(*on));
-    OnPostgres::value_variants().iter().map(of).collect()
+        |on: &OnDatabase| trio.iter().copied().find(|summary| summary.step.target == Target::OnDatabase(*on));
+    OnDatabase::value_variants().iter().map(of).collect()
 }
 
 /// The figures of a trio, and what each of the frontends' is beside the one before it.
@@ -58,7 +58,7 @@ pub fn write(text: &mut String, summaries: &[Summary]) {
     if trios.is_empty() {
         return;
     }
-    *text += "\n## On Postgres\n\nOne by one: a transaction for each request. In brackets: one frontend beside one by one, and two frontends beside one. Of watches, the latencies count from the write's answer to each watcher's.\n\n";
+    *text += "\n## On a database\n\nOne by one: a transaction for each request. In brackets: one frontend beside one by one, and two frontends beside one. Of watches, the latencies count from the write's answer to each watcher's.\n\n";
     let figures = ["units/s", "p50 ms", "p99 ms"];
     let servers = ["one by one", "1 frontend", "2 frontends"];
     let names: Vec<String> = figures
@@ -102,11 +102,11 @@ mod tests {
 
     #[test]
     fn each_is_beside_the_one_before() {
-        let of = |on, block, units| row(Scenario::KvWrite, Target::OnPostgres(on), block, units, None);
+        let of = |on, block, units| row(Scenario::KvWrite, Target::OnDatabase(on), block, units, None);
         let rows = [
-            of(OnPostgres::OneByOne, 0, 500),
-            of(OnPostgres::OneFrontend, 0, 5_000),
-            of(OnPostgres::TwoFrontends, 0, 4_000),
+            of(OnDatabase::OneByOne, 0, 500),
+            of(OnDatabase::OneFrontend, 0, 5_000),
+            of(OnDatabase::TwoFrontends, 0, 4_000),
         ];
         let mut text = String::new();
         write(&mut text, &summaries(&rows));
