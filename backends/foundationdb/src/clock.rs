@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 /// Versions in a millisecond.
 const VERSIONS_PER_MS: u64 = 1_000;
-/// A mark that seems older than this was written before a recovery, which skips versions.
-const AGE_TRUSTED: Duration = Duration::from_secs(5);
+/// A mark that seems older than this may have been written before a recovery, which skips 100 seconds' versions.
+const AGE_TRUSTED: Duration = Duration::from_secs(99);
 /// How far the wall clock may be off before it pulls.
 const WALL_TOLERATED_MS: u64 = 50;
 
@@ -84,9 +84,21 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
+    /// How old it is at a version: so old, or younger by 100 seconds for each recovery since.
+    pub(crate) fn age(self, version: u64) -> Duration {
+        Duration::from_millis(version.saturating_sub(self.version) / VERSIONS_PER_MS)
+    }
+
+    /// What time it is where nobody has raised the mark for long: by the wall clock, but not more than has passed by
+    /// the versions.
+    pub(crate) fn after_a_pause(self, version: u64, wall_ms: UnixMs) -> UnixMs {
+        let age_ms = self.age(version).as_millis() as UnixMs;
+        self.ms + age_ms.min(wall_ms.saturating_sub(self.ms))
+    }
+
     /// What it has become by the time of a later commit.
     pub(crate) fn at(self, version: u64) -> UnixMs {
-        let age = Duration::from_millis(version.saturating_sub(self.version) / VERSIONS_PER_MS);
+        let age = self.age(version);
         if age <= AGE_TRUSTED { self.ms + self.pace.times(age).as_millis() as UnixMs } else { self.ms }
     }
 }
@@ -147,5 +159,8 @@ mod tests {
         assert_eq!(Mark { pace: Pace::Faster, ..mark }.at(8_500_000), 2_650);
         assert_eq!(mark.at(6_000_000), 1_000, "read before it was written: no younger");
         assert_eq!(mark.at(108_500_000), 1_000, "a recovery has skipped versions");
+        assert_eq!(mark.after_a_pause(108_500_000, 61_000), 61_000);
+        assert_eq!(mark.after_a_pause(108_500_000, 500_000), 102_500);
+        assert_eq!(mark.after_a_pause(108_500_000, 0), 1_000);
     }
 }

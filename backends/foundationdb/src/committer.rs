@@ -4,7 +4,7 @@
 //! down to the first requests that fit, and the lane brings the others again.
 
 use crate::clock::StoreClock;
-use crate::failure::{Failure, is_certainly_not_committed, too_long};
+use crate::failure::{Failure, TRANSACTION_TOO_LARGE, is_certainly_not_committed, too_long};
 use crate::keys::Keys;
 use crate::metrics::FoundationDbMetrics;
 use crate::rows::read_all;
@@ -103,7 +103,7 @@ impl Committer {
         }
     }
 
-    async fn commit(&mut self, batch: &[Entry]) -> Result<BatchOutcome> {
+    async fn commit(&mut self, mut batch: &[Entry]) -> Result<BatchOutcome> {
         let (deadline, back_by) = (Instant::now() + COMMIT_TIME_MAX, Instant::now() + OUTAGE_TIME_MAX);
         let (mut pause_ms, mut conflicts) = (PAUSE_MS.start, 0);
         loop {
@@ -113,6 +113,11 @@ impl Committer {
                     if let Err(failure) = self.turn.wait(&self.frontend).await {
                         tracing::debug!(lane = self.lane, ?failure, "the turn can't be waited for");
                     }
+                    continue;
+                }
+                Err(Failure::TooLarge(taken)) if taken > 1 => {
+                    tracing::warn!(requests = taken, "a batch was taken for smaller than it is");
+                    batch = &batch[..taken / 2];
                     continue;
                 }
                 Err(failure @ Failure::Unavailable(_)) => (failure, back_by),
@@ -147,6 +152,9 @@ impl Committer {
         }
         let unanswered = match timeout(ANSWER_TIME_MAX, transaction.commit()).await {
             Ok(Ok(_)) => None,
+            Ok(Err(error)) if error.code() == TRANSACTION_TOO_LARGE => {
+                return Err(Failure::TooLarge(prepared.outcome.verdicts.len()));
+            }
             Ok(Err(error)) if is_certainly_not_committed(*error) => return Err(Failure::from(*error)),
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("the cluster takes too long to commit".to_owned()),
@@ -207,13 +215,12 @@ impl Committer {
             let Decided { verdicts, writes } = match decide_batch(&batch[..taken], &mut rows, now_ms) {
                 Ok(decided) => decided,
                 Err(RowsReadError::Missing(cell)) => {
+                    // The first entries go alone that are read as a whole; or the first one, for which there is
+                    // more to read, then. Where all are whole, a duplicate's answer is missing.
                     let whole = rows.whole_entries(&batch[..taken]);
-                    to_read = !(1..taken).contains(&whole);
-                    if to_read {
-                        missing = Some(cell)
-                    } else {
-                        taken = whole
-                    }
+                    to_read = whole == 0 || whole == taken;
+                    taken = whole.max(1);
+                    missing = Some(cell).filter(|_| to_read);
                     continue;
                 }
                 Err(error) => return Err(BackendError::from(error).into()),
@@ -231,7 +238,7 @@ impl Committer {
 }
 
 /// Between half of it and all of it, so that frontends in each other's way get out of step.
-fn jittered(pause_ms: u64) -> Duration {
+pub(crate) fn jittered(pause_ms: u64) -> Duration {
     let random = RandomState::new().hash_one(());
     Duration::from_millis(pause_ms / 2 + random % (pause_ms / 2 + 1))
 }

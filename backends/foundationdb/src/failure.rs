@@ -69,6 +69,8 @@ pub(crate) enum Failure {
     Conflict(String),
     /// Another frontend has claimed the lane.
     NotOurTurn,
+    /// So many requests do not fit into a transaction.
+    TooLarge(usize),
     /// The cluster can't be reached, or refuses to work.
     Unavailable(String),
     /// Trying again would not help.
@@ -103,12 +105,15 @@ impl From<Failure> for BackendError {
         match failure {
             Failure::Conflict(reason) => Self::Busy(reason),
             Failure::NotOurTurn => Self::Busy("another frontend has claimed the lane".into()),
+            Failure::TooLarge(_) => Self::Unavailable("the request does not fit into a transaction".into()),
             Failure::Unavailable(reason) => Self::Unavailable(reason),
             Failure::Final(error) => error,
         }
     }
 }
 
+/// The transaction has more than 10 MB.
+pub(crate) const TRANSACTION_TOO_LARGE: i32 = 2101;
 /// Too many watches on this connection.
 pub(crate) const TOO_MANY_WATCHES: i32 = 1032;
 

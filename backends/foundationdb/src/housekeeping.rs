@@ -2,7 +2,7 @@
 //! sees who else is there, and tries to become the one that sweeps.
 
 use crate::clock::{Mark, Pace, wall_ms};
-use crate::committer::Frontend;
+use crate::committer::{Frontend, jittered};
 use crate::failure::{Failure, too_long};
 use crate::keys::u64_at;
 use crate::sweeping;
@@ -13,18 +13,24 @@ use futures_util::TryStreamExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use uuid::Uuid;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long one look may take.
-const LOOK_TIME_MAX: Duration = Duration::from_secs(5);
+const LOOK_TIME_MAX: Duration = Duration::from_secs(9);
 /// Milliseconds without a sign of life after which a frontend counts as gone, and its right to sweep ends.
 const GONE_AFTER_MS: UnixMs = 5_000;
 /// Looks between two chores that need not be done each second.
 const CHORES_EVERY: u64 = 15;
 /// Tries of one look: frontends conflict here, when they look in the same moment.
-const TRIES: usize = 10;
+const TRIES: usize = 20;
+/// Longest pause between two of them.
+const PAUSE_MS: u64 = 50;
+/// A mark as old as this when a frontend starts was raised by nobody for a while.
+const PAUSE_NOTICED: Duration = Duration::from_secs(5);
+/// How long others who may be alive get to raise it.
+const OTHERS_WAITED_FOR: Duration = Duration::from_secs(3);
 
 /// What the looks find out. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -74,10 +80,14 @@ impl Housekeeper {
 
     /// One look. The first one makes the frontend known and its clock run.
     pub(crate) async fn look_once(&mut self) -> Result<(), Failure> {
+        let is_first = self.looks == 0;
         let looking = async {
+            if is_first {
+                self.catch_up().await?;
+            }
             for _ in 1..TRIES {
                 match self.look().await {
-                    Err(Failure::Conflict(_)) => {}
+                    Err(Failure::Conflict(_)) => sleep(jittered(PAUSE_MS)).await,
                     looked => return looked,
                 }
             }
@@ -85,9 +95,36 @@ impl Housekeeper {
         };
         timeout(LOOK_TIME_MAX, looking).await.unwrap_or_else(|_| Err(too_long()))?;
         if self.looks.is_multiple_of(CHORES_EVERY) && self.findings.is_sweeper() {
-            sweeping::forget_frontends(&self.frontend).await?;
+            let forgetting = timeout(LOOK_TIME_MAX, sweeping::forget_frontends(&self.frontend));
+            if let Ok(Err(failure)) = forgetting.await {
+                tracing::debug!(?failure, "frontends that are gone could not be forgotten");
+            }
         }
         self.looks += 1;
+        Ok(())
+    }
+
+    /// Raises a mark that nobody has raised while no frontend ran: otherwise the time would have stood still.
+    async fn catch_up(&self) -> Result<(), Failure> {
+        let transaction = self.frontend.begin()?;
+        let Some(before) = self.mark(&transaction).await? else { return Ok(()) };
+        if before.age(transaction.get_read_version().await?.unsigned_abs()) < PAUSE_NOTICED {
+            return Ok(());
+        }
+        // Or the cluster has recovered just now, and someone is about to raise it.
+        sleep(OTHERS_WAITED_FOR).await;
+        let transaction = self.frontend.begin()?;
+        if self.mark(&transaction).await? != Some(before) {
+            return Ok(());
+        }
+        let version = transaction.get_read_version().await?.unsigned_abs();
+        let now_ms = before.after_a_pause(version, wall_ms());
+        self.write_mark(&transaction, now_ms, Pace::Even);
+        match transaction.commit().await {
+            Ok(_) => tracing::info!(now_ms, "the store's time goes on, having stood still"),
+            // Someone else did.
+            Err(error) => tracing::debug!(%error, "the store's time was not moved here"),
+        }
         Ok(())
     }
 
@@ -108,9 +145,7 @@ impl Housekeeper {
             Some(mark) if !sweeps => mark.pace,
             _ => Pace::towards(wall_ms(), own_ms),
         };
-        // The commit's versionstamp takes the place of the ten bytes; where they are stands behind them.
-        let value = [own_ms.to_be_bytes().as_slice(), &[pace as u8], &[0; 10], &9_u32.to_le_bytes()].concat();
-        transaction.atomic_op(&keys.clock(), &value, MutationType::SetVersionstampedValue);
+        self.write_mark(&transaction, own_ms, pace);
         transaction.set(&keys.frontend(self.frontend.id), &own_ms.to_be_bytes());
         if sweeps {
             let until_ms = own_ms + GONE_AFTER_MS;
@@ -135,6 +170,12 @@ impl Housekeeper {
     fn note_sweeper(&self, is_sweeper: bool) {
         self.findings.0.is_sweeper.store(is_sweeper, Ordering::SeqCst);
         self.frontend.metrics.is_sweeper.set(is_sweeper.into());
+    }
+
+    fn write_mark(&self, transaction: &Transaction, ms: UnixMs, pace: Pace) {
+        // The commit's versionstamp takes the place of the ten bytes; where they are stands behind them.
+        let value = [ms.to_be_bytes().as_slice(), &[pace as u8], &[0; 10], &9_u32.to_le_bytes()].concat();
+        transaction.atomic_op(&self.frontend.keys.clock(), &value, MutationType::SetVersionstampedValue);
     }
 
     async fn mark(&self, transaction: &Transaction) -> Result<Option<Mark>, Failure> {

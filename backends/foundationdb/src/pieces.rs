@@ -1,13 +1,17 @@
 //! A row in pieces: a value of FoundationDB has at most 100,000 bytes. The first piece begins with the number
-//! of the further ones. An account's own row has none; there the number is 1 once any row of the account was
+//! of the further ones. It is what watches compare, on both sides, so of a large row it has the header only. An account's own row has none; there the number is 1 once any row of the account was
 //! in several pieces, so that in all others nobody has to look for pieces that a new row leaves behind.
 
-/// Bytes of a row in one piece: 10 % below the limit.
-pub(crate) const PIECE_BYTES: usize = 90_000;
+use dragon_core::layout::HEADER_BYTES;
+
+/// Bytes of a row in one of its further pieces: 10 % below the limit.
+const PIECE_BYTES: usize = 90_000;
+/// Bytes of a row that has no further pieces.
+const WHOLE_BYTES_MAX: usize = 8_000;
 
 /// The pieces of a row: the first, with the number before it, and the further ones.
 pub(crate) fn cut(row: &[u8]) -> (Vec<u8>, impl Iterator<Item = (u8, &[u8])>) {
-    let (first, rest) = row.split_at(row.len().min(PIECE_BYTES));
+    let (first, rest) = row.split_at(if row.len() > WHOLE_BYTES_MAX { HEADER_BYTES } else { row.len() });
     let further = rest.chunks(PIECE_BYTES);
     let head = [&[further.len() as u8], first].concat();
     (head, (1..).zip(further))
@@ -15,7 +19,7 @@ pub(crate) fn cut(row: &[u8]) -> (Vec<u8>, impl Iterator<Item = (u8, &[u8])>) {
 
 /// How many further pieces a row is cut into.
 pub(crate) fn further_pieces(row: &[u8]) -> u8 {
-    (row.len().max(1) - 1).div_euclid(PIECE_BYTES) as u8
+    if row.len() > WHOLE_BYTES_MAX { (row.len() - HEADER_BYTES).div_ceil(PIECE_BYTES) as u8 } else { 0 }
 }
 
 #[cfg(test)]
@@ -25,8 +29,9 @@ mod tests {
     #[test]
     fn rows_are_cut_and_put_together() {
         let bytes: Vec<u8> = (0..=250).cycle().take(3 * PIECE_BYTES + 1).collect();
-        for len in [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES, bytes.len(), 1 << 18] {
-            let row = &bytes[..len.min(bytes.len())];
+        let large = HEADER_BYTES + PIECE_BYTES;
+        for len in [0, 1, WHOLE_BYTES_MAX, WHOLE_BYTES_MAX + 1, large, large + 1, bytes.len()] {
+            let row = &bytes[..len];
             let (head, further) = cut(row);
             let further: Vec<(u8, &[u8])> = further.collect();
             assert_eq!(usize::from(head[0]), further.len());

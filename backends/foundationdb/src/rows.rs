@@ -3,16 +3,18 @@
 
 use crate::failure::Failure;
 use crate::keys::Keys;
-use crate::pieces;
 use bytes::{Bytes, BytesMut};
 use dragon_contract::BackendError;
 use dragon_core::cell::{Cell, Kind};
 use dragon_core::layout::{self, HEADER_BYTES};
-use foundationdb::{KeySelector, RangeOption, Transaction};
+use foundationdb::{KeySelector, Transaction};
+use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 /// Cells that are read at once.
 const READS_AT_ONCE: usize = 1_000;
+/// Rows in several pieces that are read at once.
+const LARGE_READS_AT_ONCE: usize = 8;
 
 /// A row as it is stored.
 #[derive(Clone, Debug, Default)]
@@ -34,10 +36,13 @@ pub(crate) async fn read_all(
     cells: &[Cell],
     bytes_max: usize,
 ) -> Result<Vec<Found>, Failure> {
+    let heads: Vec<_> = cells.iter().map(|cell| read_head(transaction, keys, cell)).collect();
+    let heads: Vec<Found> = stream::iter(heads).buffered(READS_AT_ONCE).try_collect().await?;
+    let rows: Vec<_> =
+        cells.iter().zip(heads).map(|(cell, head)| read_rest(transaction, keys, cell, head)).collect();
+    let mut reading = stream::iter(rows).buffered(LARGE_READS_AT_ONCE);
     let mut found = Vec::with_capacity(cells.len());
     let mut bytes = 0;
-    let reads: Vec<_> = cells.iter().map(|cell| read(transaction, keys, cell)).collect();
-    let mut reading = stream::iter(reads).buffered(READS_AT_ONCE);
     while bytes < bytes_max
         && let Some(row) = reading.try_next().await?
     {
@@ -47,26 +52,32 @@ pub(crate) async fn read_all(
     Ok(found)
 }
 
-async fn read(transaction: &Transaction, keys: &Keys, cell: &Cell) -> Result<Found, Failure> {
+/// Reads a row's first piece.
+async fn read_head(transaction: &Transaction, keys: &Keys, cell: &Cell) -> Result<Found, Failure> {
     let is_snapshot = cell.kind() != Kind::Meta;
     let Some(head) = transaction.get(&keys.head(cell), is_snapshot).await? else {
         return Ok(Found::default());
     };
     let (&number, first) = head.split_first().ok_or_else(|| damaged(cell, "is empty"))?;
-    if number == 0 || cell.kind() == Kind::Meta {
-        return Ok(Found { row: Some(Bytes::copy_from_slice(first)), number });
+    Ok(Found { row: Some(Bytes::copy_from_slice(first)), number })
+}
+
+/// Reads the further pieces of a row that has some.
+async fn read_rest(
+    transaction: &Transaction,
+    keys: &Keys,
+    cell: &Cell,
+    head: Found,
+) -> Result<Found, Failure> {
+    let (Some(first), 1.., true) = (&head.row, head.number, cell.kind() != Kind::Meta) else {
+        return Ok(head);
+    };
+    let mut row = BytesMut::from(first.as_ref());
+    let pieces = (1..=head.number).map(|number| transaction.get(&keys.piece(cell, number), true));
+    for piece in try_join_all(pieces).await? {
+        row.extend_from_slice(&piece.ok_or_else(|| damaged(cell, "lacks a piece"))?);
     }
-    let mut row = BytesMut::from(first);
-    let mut further = transaction.get_ranges_keyvalues(RangeOption::from(keys.pieces(cell)), true);
-    let mut pieces = 0;
-    while let Some(piece) = further.try_next().await? {
-        row.extend_from_slice(piece.value());
-        pieces += 1;
-    }
-    if pieces != usize::from(number) {
-        return Err(damaged(cell, "lacks a piece"));
-    }
-    Ok(Found { row: Some(row.freeze()), number })
+    Ok(Found { row: Some(row.freeze()), number: head.number })
 }
 
 /// The stamp of a row: the revision of its last write, 0 when there is none.
@@ -93,5 +104,3 @@ pub(crate) async fn is_in_pieces(
 pub(crate) fn header_of(head: &[u8]) -> Option<&[u8]> {
     head.get(1..=HEADER_BYTES)
 }
-
-const _: () = assert!(HEADER_BYTES < pieces::PIECE_BYTES, "the first piece holds the header");

@@ -20,6 +20,8 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct BatchRecord {
     key: Key,
     number: u64,
+    /// Whether it is known to be stored.
+    is_there: bool,
 }
 
 /// How an attempt that left the outcome open ended.
@@ -31,12 +33,12 @@ pub(crate) enum Settled {
 
 impl BatchRecord {
     pub(crate) fn new(key: Key) -> Self {
-        Self { key, number: 0 }
+        Self { key, number: 0, is_there: false }
     }
 
     /// Gives the transaction the next number. It conflicts with whoever else writes the record.
     pub(crate) async fn number(&mut self, transaction: &Transaction) -> std::result::Result<(), Failure> {
-        transaction.get(&self.key, false).await?;
+        self.is_there |= transaction.get(&self.key, false).await?.is_some();
         self.number += 1;
         transaction.set(&self.key, &self.number.to_be_bytes());
         Ok(())
@@ -53,7 +55,12 @@ impl BatchRecord {
             self.number += 1;
             let looking = timeout(TRY_TIME_MAX, look_and_fence(frontend, &self.key, attempted, self.number));
             match timeout_at(deadline, looking).await {
-                Ok(Ok(Ok(settled))) => return Ok(settled),
+                Ok(Ok(Ok(Some(settled)))) => return Ok(settled),
+                // Where there was never one before, the attempt's would be the first.
+                Ok(Ok(Ok(None))) if !self.is_there => return Ok(Settled::Undone),
+                Ok(Ok(Ok(None))) => {
+                    return Err(BackendError::OutcomeUnknown(format!("{reason}; no trace is left")));
+                }
                 Ok(looked) => {
                     let failure = looked.map_or_else(|_| Some(too_long()), std::result::Result::err);
                     tracing::debug!(?failure, "the commit could not be settled yet");
@@ -65,19 +72,20 @@ impl BatchRecord {
     }
 }
 
-/// Reads the stored number; where it is not the attempt's, writes another one.
+/// Reads the stored number; where it is not the attempt's, writes another one. `None`: there was no record, as after a
+/// day without a sign of life.
 async fn look_and_fence(
     frontend: &Frontend,
     key: &[u8],
     attempted: u64,
     fence: u64,
-) -> std::result::Result<Settled, Failure> {
+) -> std::result::Result<Option<Settled>, Failure> {
     let transaction = frontend.begin()?;
-    let stored = transaction.get(key, false).await?;
-    if stored.as_deref().and_then(|bytes| u64_at(bytes, 0)) == Some(attempted) {
-        return Ok(Settled::Committed);
+    let stored = transaction.get(key, false).await?.map(|bytes| u64_at(&bytes, 0));
+    if stored == Some(Some(attempted)) {
+        return Ok(Some(Settled::Committed));
     }
     transaction.set(key, &fence.to_be_bytes());
     transaction.commit().await.map_err(|error| Failure::Unavailable(error.to_string()))?;
-    Ok(Settled::Undone)
+    Ok(stored.map(|_| Settled::Undone))
 }

@@ -37,6 +37,8 @@ const LANES: usize = 4;
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for the cluster to say that it is well: less than a probe waits.
 const HEALTH_TIME_MAX: Duration = Duration::from_millis(900);
+/// How often one sweep looks for what is due.
+const SWEEP_ROUNDS_MAX: usize = 10;
 /// Tries of a read whose transaction has become too old.
 const READ_TRIES: usize = 3;
 
@@ -219,16 +221,27 @@ impl Backend for FoundationDbStore {
         if !self.0.findings.is_sweeper() {
             return Ok(0);
         }
-        let due = read(|| sweeping::due(&self.0.frontend, limit)).await?;
-        if due.is_empty() {
-            return Ok(0);
+        let mut swept = 0;
+        // Some notes are of cells that were written anew: they make room for others.
+        for _ in 0..SWEEP_ROUNDS_MAX {
+            let frontend = &self.0.frontend;
+            let now_ms = frontend.clock.now_ms();
+            let notes = read(|| sweeping::due(frontend, now_ms, limit)).await?;
+            if notes.is_empty() {
+                break;
+            }
+            let is_last = notes.len() < limit;
+            let due = notes.iter().filter(|note| note.is_due).map(|note| note.cell.clone());
+            mark_accounts(self, &due.collect::<Vec<_>>()).await?;
+            let deleting = timeout(READ_TIME_MAX, sweeping::delete_due(frontend, notes, now_ms));
+            let deleted = deleting.await.unwrap_or_else(|_| Err(too_long()))?;
+            frontend.wakeups.wake(&deleted);
+            swept += deleted.len();
+            if is_last || swept >= limit {
+                break;
+            }
         }
-        let cells: Vec<Cell> = due.iter().map(|(_, cell)| cell.clone()).collect();
-        mark_accounts(self, &cells).await?;
-        let deleting = timeout(READ_TIME_MAX, sweeping::delete_due(&self.0.frontend, due));
-        let deleted = deleting.await.unwrap_or_else(|_| Err(too_long()))?;
-        self.0.frontend.wakeups.wake(&deleted);
-        Ok(deleted.len())
+        Ok(swept)
     }
 
     async fn health(&self) -> Result<Health> {
@@ -250,6 +263,9 @@ impl Backend for FoundationDbStore {
     async fn close(&self) {
         drop(std::mem::take(&mut *self.0.lanes.lock()));
         let mut committing = std::mem::take(&mut *self.0.committing.lock());
+        if committing.is_empty() {
+            return; // It is being closed already.
+        }
         while let Some(ended) = committing.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a committing task failed");

@@ -73,8 +73,11 @@ impl Turn {
         timeout_at(since + CLAIM_TIME_MAX, waiting).await.unwrap_or(Ok(()))
     }
 
-    /// Claims the lane, unless someone else has.
+    /// Claims the lane, unless that is done, or someone else has.
     pub(crate) async fn claim(&mut self, frontend: &Frontend) -> Result<(), Failure> {
+        if self.own.is_some() {
+            return Ok(());
+        }
         let transaction = frontend.begin()?;
         self.check(&transaction).await?;
         self.claims += 1;

@@ -17,8 +17,9 @@ use foundationdb::options::{ConflictRangeType, TransactionOption};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::collections::{HashMap, HashSet};
 
-/// What a change takes in a transaction besides its keys and values, in bytes.
-const CHANGE_BYTES: usize = 64;
+/// What a change takes in a transaction besides its keys and values, in bytes, and what a range does.
+const CHANGE_BYTES: usize = 48;
+const RANGE_BYTES: usize = 25;
 /// Looks for pieces that are made at once.
 const LOOKS_AT_ONCE: usize = 500;
 /// Larger batches conflict with all sweeps, instead of by each row that they write.
@@ -44,23 +45,43 @@ pub(crate) fn note_number(numbers: &mut Numbers, cell: &Cell, found: &Found) {
 }
 
 impl Writes<'_> {
-    /// At least as many bytes as they take in a transaction, where they conflict by few rows.
-    pub(crate) fn bytes_max(&self) -> usize {
-        self.rows.iter().map(|(cell, row)| self.change_bytes_max(cell, row.as_ref())).sum()
+    /// Whether they conflict with all sweeps, instead of by each row: there is no room for that.
+    fn are_large(&self) -> bool {
+        self.bytes(false) > LARGE_BYTES
     }
 
-    fn change_bytes_max(&self, cell: &Cell, row: Option<&Bytes>) -> usize {
-        let key = self.keys.head(cell).len() + 10;
-        let conflicts = if cell.kind() == Kind::Meta { 4 * key } else { 0 };
-        // A deletion is of a range: two keys.
-        let clears = match self.numbers.get(cell) {
-            Some(_) => 4 * key + CHANGE_BYTES,
-            None => 2 * key,
+    /// At least as many bytes as they take in a transaction.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes(self.are_large())
+    }
+
+    fn bytes(&self, is_large: bool) -> usize {
+        let changes = self.rows.iter();
+        changes.map(|(cell, row)| self.change_bytes(cell, row.as_ref(), is_large)).sum()
+    }
+
+    fn change_bytes(&self, cell: &Cell, row: Option<&Bytes>, is_large: bool) -> usize {
+        // A piece's and a note's keys are longer.
+        let key = self.keys.head(cell).len() + 8;
+        let (set, clear, conflict) = (key + CHANGE_BYTES, 2 * key + CHANGE_BYTES, 2 * key + RANGE_BYTES);
+        let conflicts = match (cell.kind(), is_large) {
+            (Kind::Meta, _) => 2 * conflict,
+            (_, false) => conflict,
+            (_, true) => 0,
         };
-        let Some(row) = row else { return clears + CHANGE_BYTES };
-        let pieces = 1 + usize::from(further_pieces(row));
-        let dues = if self.sweep_at_ms(cell, row).is_some() { 3 * (key + CHANGE_BYTES) } else { 0 };
-        row.len() + pieces * (key + CHANGE_BYTES) + conflicts + dues
+        let may_be_cut = self.numbers.contains_key(cell)
+            || !self.before.contains_key(cell) && self.numbers.contains_key(&Cell::meta(&cell.account()));
+        let pieces = if may_be_cut { clear } else { 0 };
+        let was_noted = self.before.get(cell).is_some_and(Option::is_some);
+        let note = if was_noted && !is_large { clear } else { 0 };
+        let written = match row {
+            None => clear,
+            Some(row) => {
+                let note = if self.sweep_at_ms(cell, row).is_some() { set } else { 0 };
+                row.len() + (1 + usize::from(further_pieces(row))) * set + note
+            }
+        };
+        conflicts + pieces + note + written
     }
 
     /// A row that can't be read is not swept either.
@@ -70,7 +91,7 @@ impl Writes<'_> {
 
     /// Puts them into the transaction.
     pub(crate) async fn apply(&self, transaction: &Transaction) -> Result<(), Failure> {
-        let is_large = self.bytes_max() > LARGE_BYTES;
+        let is_large = self.are_large();
         if is_large {
             let sweeps = self.keys.sweeps();
             let end = [sweeps.as_slice(), &[0]].concat();
@@ -86,7 +107,7 @@ impl Writes<'_> {
             .map(|(cell, _)| cell.account_name())
             .collect();
         for (cell, row) in self.rows {
-            self.apply_due(transaction, cell, row.as_ref())?;
+            self.apply_due(transaction, cell, row.as_ref(), is_large)?;
             if cut_before.contains(cell) {
                 let pieces = self.keys.pieces(cell);
                 quietly(transaction)?;
@@ -117,16 +138,22 @@ impl Writes<'_> {
         Ok(())
     }
 
-    /// Notes when the row is to be swept. What was noted for a row that was not read stays: the sweep looks at
-    /// the row.
-    fn apply_due(&self, transaction: &Transaction, cell: &Cell, row: Option<&Bytes>) -> Result<(), Failure> {
+    /// Notes when the row is to be swept. What was noted for a row that was not read stays, and in large batches
+    /// all that was noted: the sweep looks at the row.
+    fn apply_due(
+        &self,
+        transaction: &Transaction,
+        cell: &Cell,
+        row: Option<&Bytes>,
+        is_large: bool,
+    ) -> Result<(), Failure> {
         let before = self.before.get(cell).and_then(Option::as_ref);
         let before_ms = before.and_then(|before| self.sweep_at_ms(cell, before));
         let now_ms = row.and_then(|row| self.sweep_at_ms(cell, row));
         if before_ms == now_ms {
             return Ok(());
         }
-        if let Some(at_ms) = before_ms {
+        if let Some(at_ms) = before_ms.filter(|_| !is_large) {
             quietly(transaction)?;
             transaction.clear(&self.keys.due(at_ms, cell));
         }

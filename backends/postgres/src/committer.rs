@@ -297,13 +297,11 @@ impl Committer {
             let Decided { verdicts, writes } = match decide_batch(batch, &mut rows, now_ms) {
                 Ok(decided) => decided,
                 Err(RowsReadError::Missing(cell)) => {
+                    // Where all are whole, a duplicate's answer is missing.
                     let whole = rows.whole_entries(batch);
-                    is_to_read = !(1..taken_entries).contains(&whole);
-                    if is_to_read {
-                        missing = Some(cell)
-                    } else {
-                        taken_entries = whole
-                    }
+                    is_to_read = whole == 0 || whole == taken_entries;
+                    taken_entries = whole.max(1);
+                    missing = Some(cell).filter(|_| is_to_read);
                     continue;
                 }
                 Err(error) => return Err(BackendError::from(error).into()),

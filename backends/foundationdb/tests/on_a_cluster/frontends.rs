@@ -14,7 +14,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-pub const CASES: [Case; 5] = [
+pub const CASES: [Case; 6] = [
+    ("time_goes_on_while_nobody_serves", || Box::pin(time_goes_on_while_nobody_serves())),
     ("a_sweep_marks_the_accounts", || Box::pin(a_sweep_marks_the_accounts())),
     ("many_start_at_once_and_count_together", || Box::pin(many_start_at_once_and_count_together())),
     ("a_change_by_another_frontend_wakes", || Box::pin(a_change_by_another_frontend_wakes())),
@@ -151,4 +152,19 @@ async fn ten_thousand_keys_are_watched_at_once() {
         woken.expect("it is well").expect("woken");
     }
     assert_eq!(watches(), 0);
+}
+
+async fn time_goes_on_while_nobody_serves() {
+    const PAUSE: Duration = Duration::from_secs(8);
+    let address = address();
+    let store = connect(&address).await;
+    let now_ms = async |store: &FoundationDbStore| store.health().await.expect("it is well").now_ms;
+    let (before_ms, begun) = (now_ms(&store).await, Instant::now());
+    store.close().await;
+    sleep(PAUSE).await;
+    let store = connect(&address).await;
+    let gone = Duration::from_millis(now_ms(&store).await - before_ms);
+    // The versions of an idle cluster may lag by some seconds.
+    assert!(gone + Duration::from_secs(3) > begun.elapsed(), "{gone:?} of {:?}", begun.elapsed());
+    assert!(gone < begun.elapsed() + Duration::from_secs(1), "{gone:?} of {:?}", begun.elapsed());
 }

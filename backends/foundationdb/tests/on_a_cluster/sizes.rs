@@ -8,12 +8,13 @@ use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell, Kind};
 use dragon_core::decide::Turn;
 use dragon_core::limits::{Limits, REQUEST_BYTES_MAX};
-use dragon_core::request::{Draft, Request, SetDraft};
+use dragon_core::request::{AtomicDraft, Draft, Request, SetDraft};
 use dragon_core::verdict::Verdict;
 use dragon_private_foundationdb::fresh_address;
 use std::sync::Arc;
 
-pub const CASES: [Case; 3] = [
+pub const CASES: [Case; 4] = [
+    ("a_batch_of_small_rows_is_cut_too", || Box::pin(a_batch_of_small_rows_is_cut_too())),
     ("the_largest_request_of_the_longest_keys", || Box::pin(the_largest_request_of_the_longest_keys())),
     ("a_batch_is_cut_to_what_fits", || Box::pin(a_batch_is_cut_to_what_fits())),
     ("no_piece_of_a_larger_value_stays_behind", || Box::pin(no_piece_of_a_larger_value_stays_behind())),
@@ -46,8 +47,11 @@ async fn the_largest_request_of_the_longest_keys() {
     let key = |number: usize| format!("{number:04}{}", "k".repeat(508));
     // With quotes and names in the body, no more than this is left for each value.
     let value_bytes = REQUEST_BYTES_MAX / KEYS - 512 - 40;
-    for ttl_s in [None, Some(3_600), Some(7_200)] {
-        let sets = (0..KEYS).map(|number| set(&key(number), value_bytes, ttl_s)).collect();
+    for (ttl_s, if_version) in
+        [(None, None), (Some(3_600), None), (Some(7_200), None), (Some(9_000), Some(3))]
+    {
+        let set = |number| SetDraft { if_version, ..set(&key(number), value_bytes, ttl_s) };
+        let sets = (0..KEYS).map(set).collect();
         let outcome = store.commit([entry(sets)].into()).await.expect("it is committed");
         assert_eq!(applied(&outcome.verdicts), 1);
     }
@@ -68,6 +72,25 @@ async fn a_batch_is_cut_to_what_fits() {
         commits += 1;
     }
     assert!((2..=4).contains(&commits), "{commits}");
+}
+
+/// Counters of the longest names are small, but their names are told four times.
+async fn a_batch_of_small_rows_is_cut_too() {
+    let store = connect(&tokio::task::block_in_place(fresh_address)).await;
+    let batch: Vec<Entry> = (0..8)
+        .map(|request| {
+            let key = |number| format!("{request}-{number:03}{}", "k".repeat(500));
+            let add = |number| AtomicDraft { key: key(number), add: Some(1), ..AtomicDraft::default() };
+            let draft = Draft { atomic: (0..KEYS).map(add).collect(), ..Draft::default() };
+            let request = Request::new(account(), draft, &Limits::default()).expect("a valid request");
+            Entry { request: Arc::new(request), turn: Turn::First }
+        })
+        .collect();
+    let mut left = batch.as_slice();
+    while !left.is_empty() {
+        let outcome = store.commit(left.into()).await.expect("it is committed");
+        left = &left[applied(&outcome.verdicts)..];
+    }
 }
 
 /// Seen through the row, which must not have what was behind it, and a page, which must not stumble over it.
