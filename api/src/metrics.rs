@@ -2,7 +2,6 @@
 
 use dragon_embedded::EmbeddedMetrics;
 use dragon_lanes::LaneMetrics;
-use dragon_postgres::PostgresMetrics;
 use dragon_waiters::WaiterMetrics;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -43,7 +42,6 @@ pub struct Metrics {
     pub(crate) lanes: LaneMetrics,
     pub(crate) waiters: WaiterMetrics,
     pub(crate) embedded: EmbeddedMetrics,
-    pub(crate) postgres: PostgresMetrics,
 }
 
 impl Metrics {
@@ -64,15 +62,13 @@ impl Metrics {
         let embedded = EmbeddedMetrics::default();
         lanes.register(&mut registry);
         waiters.register(&mut registry);
-        let postgres = PostgresMetrics::default();
         embedded.register(&mut registry);
-        postgres.register(&mut registry);
         let usual = Route::ALL.map(|route| {
             let route = route.name();
             let requests = requests.get_or_create_owned(&RequestLabels { route, code: 200 });
             Usual { requests, seconds: request_seconds.get_or_create_owned(&RouteLabels { route }) }
         });
-        Self { registry, requests, usual: usual.into(), connections, lanes, waiters, embedded, postgres }
+        Self { registry, requests, usual: usual.into(), connections, lanes, waiters, embedded }
     }
 
     /// Where a store registers what it counts itself.

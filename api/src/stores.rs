@@ -7,7 +7,7 @@ use dragon_embedded::{EmbeddedStore, LogBounds};
 #[cfg(feature = "foundationdb")]
 use dragon_foundationdb::{FoundationDbMetrics, FoundationDbStore, Network};
 use dragon_memory::MemoryStore;
-use dragon_postgres::{Address, PostgresStore};
+use dragon_postgres::{Address, PostgresMetrics, PostgresStore};
 use futures_util::FutureExt as _;
 use std::sync::Arc;
 
@@ -77,10 +77,16 @@ impl Stores {
 
 /// The database may be away for a while: until it is there requests are told so, and so is who asks whether
 /// the server is ready.
-fn open_postgres(address: &Address, settings: &Settings, metrics: &Metrics) -> Result<Served, ServeError> {
+fn open_postgres(
+    address: &Address,
+    settings: &Settings,
+    metrics: &mut Metrics,
+) -> Result<Served, ServeError> {
     let options = settings.postgres.options(address)?;
     tracing::info!("the store is {address}");
-    let store = PostgresStore::open(&options, metrics.postgres.clone());
+    let its_metrics = PostgresMetrics::default();
+    its_metrics.register(metrics.registry());
+    let store = PostgresStore::open(&options, its_metrics);
     let opening = store.clone();
     let failure = async move {
         match opening.opened().await {
