@@ -1,13 +1,10 @@
 //! A database whose connections break and which crashes: nothing is applied twice, nothing that was
 //! answered is lost. Each test has a server of its own, which it may kill.
 
-#[allow(dead_code, reason = "this file uses a part of it")]
-mod requests;
-
+use dragon_contract::conformance::counting::{add_one, counter, stored};
 use dragon_contract::{Backend as _, BackendError};
 use dragon_postgres::PostgresStore;
 use dragon_private_postgres::Server;
-use requests::{add_one, counter, stored};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -1,7 +1,6 @@
 //! Several frontends over one store.
 
-mod requests;
-
+use dragon_contract::conformance::counting::{add_one, counter, increment, short_lived, stored};
 use dragon_contract::{Backend as _, lane_of};
 use dragon_core::cell::Cell;
 use dragon_core::hash::fnv1a;
@@ -11,7 +10,6 @@ use dragon_private_postgres::{fresh_schema, shared_address, shared_url};
 use futures_util::FutureExt as _;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use requests::{add_one, counter, short_lived, stored};
 use sqlx::{Connection as _, PgConnection};
 use std::time::Duration;
 
@@ -104,7 +102,7 @@ async fn a_change_that_nobody_told_of_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_store_takes_nothing() {
     let store = open(&fresh_schema()).await;
-    let last = store.commit(requests::increment());
+    let last = store.commit(increment());
     store.close().await;
     last.await.expect("what was under way is finished");
     let refused = add_one(&store).await;

@@ -1,12 +1,9 @@
 //! Opening a store: a database that is not there yet, schemas of other versions, many who start at once.
 
-#[allow(dead_code, reason = "this file uses a part of it")]
-mod requests;
-
+use dragon_contract::conformance::counting::add_one;
 use dragon_contract::{Backend as _, BackendError};
 use dragon_postgres::{ConnectError, PostgresMetrics, PostgresStore, StoreOptions};
 use dragon_private_postgres::{Server, fresh_schema, shared_address};
-use requests::add_one;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};

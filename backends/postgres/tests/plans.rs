@@ -1,16 +1,13 @@
 //! Every statement goes by an index, on small tables and on large ones: a plan that reads a whole table
 //! makes each pair of batches conflict. The server explains each plan that it runs into its log.
 
-#[allow(dead_code, reason = "this file uses a part of it")]
-mod requests;
-
 use dragon_contract::Backend as _;
+use dragon_contract::conformance::counting::{add_one, counter, stored};
 use dragon_core::cell::{Account, Kind};
 use dragon_core::limits::Limits;
 use dragon_core::page::Query;
 use dragon_postgres::PostgresStore;
 use dragon_private_postgres::Server;
-use requests::{add_one, counter, stored};
 use sqlx::{Connection as _, PgConnection};
 use std::time::Duration;
 

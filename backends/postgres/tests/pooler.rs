@@ -1,12 +1,9 @@
 //! Behind PgBouncer: pooled sessions work, pooled transactions are refused.
 
-#[allow(dead_code, reason = "this file uses a part of it")]
-mod requests;
-
 use dragon_contract::Backend as _;
+use dragon_contract::conformance::counting::{add_one, counter, stored};
 use dragon_postgres::{ConnectError, PostgresMetrics, PostgresStore, StoreOptions};
 use dragon_private_postgres::{Server, is_root};
-use requests::{add_one, counter, stored};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;

@@ -1,11 +1,8 @@
 //! TLS to the database, and a password: what `sslmode` asks for is kept to.
 
-#[allow(dead_code, reason = "this file uses a part of it")]
-mod requests;
-
+use dragon_contract::conformance::counting::add_one;
 use dragon_postgres::{Address, PostgresMetrics, PostgresStore, StoreOptions};
 use dragon_private_postgres::Server;
-use requests::add_one;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

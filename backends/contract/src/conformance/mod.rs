@@ -6,6 +6,7 @@
 mod changes;
 mod client;
 mod concurrency;
+pub mod counting;
 mod dice;
 pub mod faults;
 mod idempotency;

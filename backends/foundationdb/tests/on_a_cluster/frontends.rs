@@ -1,9 +1,9 @@
 //! Several frontends over one store.
 
-use crate::requests::{add_one, counter, setting, short_lived, stored};
 use crate::{connect, connect_with};
 use dragon_contract::Backend as _;
 use dragon_contract::conformance::Case;
+use dragon_contract::conformance::counting::{add_one, counter, setting, short_lived, stored};
 use dragon_core::cell::{Cell, Kind};
 use dragon_core::layout;
 use dragon_foundationdb::{FoundationDbMetrics, FoundationDbStore};

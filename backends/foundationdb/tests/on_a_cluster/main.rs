@@ -2,7 +2,6 @@
 //! before the process does; otherwise they are like any others.
 
 mod frontends;
-mod requests;
 mod sizes;
 
 use dragon_contract::Backend;

@@ -1,6 +1,6 @@
-//! Requests and stores as the tests of several frontends use them.
+//! A counter, and short requests: for tests of several frontends and of faults.
 
-use dragon_contract::{Backend, BackendError, Result};
+use crate::{Backend, BackendError, Result};
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell, Kind};
 use dragon_core::decide::Turn;
@@ -15,21 +15,32 @@ fn account() -> Account {
 }
 
 /// The counter that everything here is about.
+#[must_use]
 pub fn counter() -> Cell {
     Cell::new(&account(), Kind::Counter, "c")
 }
 
 /// A batch that adds one to the counter.
+#[must_use]
 pub fn increment() -> Arc<[Entry]> {
     let atomic = vec![AtomicDraft { key: "c".into(), add: Some(1), ..AtomicDraft::default() }];
     batch_of(Draft { atomic, ..Draft::default() })
 }
 
 /// A batch that sets a value which lives for a second.
+#[must_use]
 pub fn short_lived() -> Arc<[Entry]> {
     let value = Some(bytes::Bytes::from_static(b"1"));
     let kv_set = vec![SetDraft { key: "k".into(), value, ttl_s: Some(1), ..SetDraft::default() }];
     batch_of(Draft { kv_set, ..Draft::default() })
+}
+
+/// A batch that sets these keys.
+#[must_use]
+pub fn setting(keys: impl Iterator<Item = String>) -> Arc<[Entry]> {
+    let value = Some(bytes::Bytes::from_static(b"1"));
+    let set = |key| SetDraft { key, value: value.clone(), ..SetDraft::default() };
+    batch_of(Draft { kv_set: keys.map(set).collect(), ..Draft::default() })
 }
 
 fn batch_of(draft: Draft) -> Arc<[Entry]> {
@@ -38,6 +49,12 @@ fn batch_of(draft: Draft) -> Arc<[Entry]> {
 }
 
 /// Adds one, and gives the counter's new value as the answer told it.
+///
+/// # Errors
+/// The store's.
+///
+/// # Panics
+/// When it is not applied.
 pub async fn add_one(store: &dyn Backend) -> Result<i64> {
     let outcome = store.commit(increment()).await?;
     let [Verdict::Applied(applied)] = outcome.verdicts.as_slice() else {
@@ -48,6 +65,9 @@ pub async fn add_one(store: &dyn Backend) -> Result<i64> {
 }
 
 /// The stored value and its stamp, once the database is back.
+///
+/// # Panics
+/// When it does not come back in ten seconds.
 pub async fn stored(store: &dyn Backend) -> (i64, u64) {
     for _ in 0..100 {
         match store.load(&[counter()]).await {
