@@ -5,6 +5,7 @@ mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod marking;
+mod pause;
 mod unread;
 mod wakeups;
 
@@ -13,5 +14,6 @@ pub use backend::{
     RowsRead, RowsReadError, lane_of, stored_cell,
 };
 pub use marking::mark_accounts;
+pub use pause::jittered;
 pub use unread::Unread;
 pub use wakeups::Wakeups;

@@ -75,6 +75,17 @@ impl Query {
     pub fn stem(&self) -> Vec<u8> {
         prefix(&self.account, self.kind, &self.prefix)
     }
+
+    /// The first bytes past all names that begin with the [`stem`](Self::stem).
+    #[must_use]
+    pub fn end(&self) -> Vec<u8> {
+        let mut end = self.stem();
+        if let Some(last) = end.last_mut() {
+            // It is a kind or of UTF-8, never 255.
+            *last = last.saturating_add(1);
+        }
+        end
+    }
 }
 
 /// A row that is shown.

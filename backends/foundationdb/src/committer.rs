@@ -11,11 +11,12 @@ use crate::rows::read_all;
 use crate::settling::{BatchRecord, Settled};
 use crate::turns::Turn;
 use crate::writes::{Numbers, Writes, note_number};
-use dragon_contract::{BackendError, BatchOutcome, Result, RowsRead, RowsReadError, Unread, Wakeups};
+use dragon_contract::{
+    BackendError, BatchOutcome, Result, RowsRead, RowsReadError, Unread, Wakeups, jittered,
+};
 use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
 use foundationdb::options::TransactionOption;
 use foundationdb::{Database, Transaction};
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -124,7 +125,7 @@ impl Committer {
                 Err(failure @ Failure::Conflict(_)) => (failure, deadline),
                 Err(failure) => return Err(failure.into()),
             };
-            let pause = jittered(pause_ms);
+            let pause = jittered(Duration::from_millis(pause_ms));
             if Instant::now() + pause >= until {
                 return Err(failure.into());
             }
@@ -235,10 +236,4 @@ impl Committer {
             return Ok(Prepared { outcome, writes, before: rows.0, numbers });
         }
     }
-}
-
-/// Between half of it and all of it, so that frontends in each other's way get out of step.
-pub(crate) fn jittered(pause_ms: u64) -> Duration {
-    let random = RandomState::new().hash_one(());
-    Duration::from_millis(pause_ms / 2 + random % (pause_ms / 2 + 1))
 }

@@ -2,7 +2,7 @@
 
 use dragon_contract::BackendError;
 use dragon_core::layout::Corrupt;
-use foundationdb::FdbError;
+use foundationdb::{FdbError, TransactionCommitError};
 use std::path::PathBuf;
 
 /// What is wrong with an address.
@@ -85,6 +85,12 @@ impl From<FdbError> for Failure {
         } else {
             Self::Unavailable(error.to_string())
         }
+    }
+}
+
+impl From<TransactionCommitError> for Failure {
+    fn from(error: TransactionCommitError) -> Self {
+        FdbError::from(error).into()
     }
 }
 

@@ -2,10 +2,10 @@
 //! sees who else is there, and tries to become the one that sweeps.
 
 use crate::clock::{Mark, Pace, wall_ms};
-use crate::committer::{Frontend, jittered};
+use crate::committer::Frontend;
 use crate::failure::{Failure, too_long};
 use crate::keys::u64_at;
-use crate::sweeping;
+use dragon_contract::jittered;
 use dragon_core::UnixMs;
 use foundationdb::options::MutationType;
 use foundationdb::{RangeOption, Transaction};
@@ -21,12 +21,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_TIME_MAX: Duration = Duration::from_secs(9);
 /// Milliseconds without a sign of life after which a frontend counts as gone, and its right to sweep ends.
 const GONE_AFTER_MS: UnixMs = 5_000;
+/// How long a frontend that is gone may still come back and ask what became of its last batch.
+const FORGOTTEN_AFTER_MS: UnixMs = 86_400_000;
 /// Looks between two chores that need not be done each second.
 const CHORES_EVERY: u64 = 15;
 /// Tries of one look: frontends conflict here, when they look in the same moment.
 const TRIES: usize = 20;
 /// Longest pause between two of them.
-const PAUSE_MS: u64 = 50;
+const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// A mark as old as this when a frontend starts was raised by nobody for a while.
 const PAUSE_NOTICED: Duration = Duration::from_secs(5);
 /// How long others who may be alive get to raise it.
@@ -87,7 +89,7 @@ impl Housekeeper {
             }
             for _ in 1..TRIES {
                 match self.look().await {
-                    Err(Failure::Conflict(_)) => sleep(jittered(PAUSE_MS)).await,
+                    Err(Failure::Conflict(_)) => sleep(jittered(PAUSE_MAX)).await,
                     looked => return looked,
                 }
             }
@@ -95,7 +97,7 @@ impl Housekeeper {
         };
         timeout(LOOK_TIME_MAX, looking).await.unwrap_or_else(|_| Err(too_long()))?;
         if self.looks.is_multiple_of(CHORES_EVERY) && self.findings.is_sweeper() {
-            let forgetting = timeout(LOOK_TIME_MAX, sweeping::forget_frontends(&self.frontend));
+            let forgetting = timeout(LOOK_TIME_MAX, self.forget_frontends());
             if let Ok(Err(failure)) = forgetting.await {
                 tracing::debug!(?failure, "frontends that are gone could not be forgotten");
             }
@@ -152,7 +154,7 @@ impl Housekeeper {
             let value = [self.frontend.id.as_bytes().as_slice(), &until_ms.to_be_bytes()].concat();
             transaction.set(&keys.sweeper(), &value);
         }
-        let committed = transaction.commit().await.map_err(|error| Failure::from(*error))?;
+        let committed = transaction.commit().await?;
         let version = committed.committed_version()?.unsigned_abs();
         let marked_ms = mark.map_or(own_ms, |mark| mark.at(version)).max(own_ms);
         clock.take_in(marked_ms, pace);
@@ -164,6 +166,25 @@ impl Housekeeper {
         metrics.other_frontends.set(peers as i64);
         metrics.clock_seconds_ahead.set((clock.now_ms() as f64 - wall_ms() as f64) / 1_000.0);
         self.note_sweeper(sweeps);
+        Ok(())
+    }
+
+    /// Forgets frontends that have given no sign of life for a day. The record of a batch is never deleted while
+    /// its frontend may still ask for it.
+    async fn forget_frontends(&self) -> Result<(), Failure> {
+        let Frontend { keys, clock, .. } = &self.frontend;
+        let transaction = self.frontend.begin()?;
+        let mut seen = self.seen(&transaction).await?;
+        seen.retain(|(_, seen_ms)| seen_ms.saturating_add(FORGOTTEN_AFTER_MS) < clock.now_ms());
+        if seen.is_empty() {
+            return Ok(());
+        }
+        for (id, _) in seen {
+            // One that is heard of in this very moment stays.
+            transaction.get(&keys.frontend(id), false).await?;
+            clear_frontend(&self.frontend, &transaction, id);
+        }
+        transaction.commit().await?;
         Ok(())
     }
 
@@ -207,14 +228,18 @@ impl Housekeeper {
 
 /// Takes away what this frontend has left, its right to sweep included.
 pub(crate) async fn leave(frontend: &Frontend, was_sweeper: bool) -> Result<(), Failure> {
-    let keys = &frontend.keys;
     let transaction = frontend.begin()?;
-    let batches = keys.batches(frontend.id);
-    transaction.clear_range(&batches.start, &batches.end);
-    transaction.clear(&keys.frontend(frontend.id));
+    clear_frontend(frontend, &transaction, frontend.id);
     if was_sweeper {
-        transaction.clear(&keys.sweeper());
+        transaction.clear(&frontend.keys.sweeper());
     }
-    transaction.commit().await.map_err(|error| Failure::from(*error))?;
+    transaction.commit().await?;
     Ok(())
+}
+
+/// What a frontend has written of itself.
+fn clear_frontend(frontend: &Frontend, transaction: &Transaction, id: Uuid) {
+    let batches = frontend.keys.batches(id);
+    transaction.clear_range(&batches.start, &batches.end);
+    transaction.clear(&frontend.keys.frontend(id));
 }

@@ -75,6 +75,11 @@ impl Keys {
         self.name(cell.as_bytes())
     }
 
+    /// Bytes of [`head`](Self::head).
+    pub(crate) fn head_bytes(&self, cell: &Cell) -> usize {
+        self.0.len() + 1 + cell.as_bytes().len()
+    }
+
     /// Where a name, or a beginning of names, lies.
     pub(crate) fn name(&self, name: &[u8]) -> Key {
         self.key(CELLS, &[name])

@@ -57,6 +57,6 @@ async fn check_format(frontend: &Frontend) -> Result<(), ConnectError> {
         return Err(ConnectError::Foreign);
     }
     transaction.set(&keys.format(), &FORMAT.to_be_bytes());
-    transaction.commit().await.map_err(|error| Failure::from(*error))?;
+    transaction.commit().await.map_err(Failure::from)?;
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(crate) async fn scan(frontend: &Frontend, query: &Query) -> Result<Page, Fai
     let meta_row = crate::rows::read_all(&transaction, keys, std::slice::from_ref(&meta), usize::MAX).await?;
     let meta_row = meta_row.into_iter().next().and_then(|found| found.row);
     let mut page = Page::begin(query, meta_row.as_ref(), frontend.clock.now_ms())?;
-    let (from, end) = (keys.name(&query.from()), keys.name(&end_of(query.stem())));
+    let (from, end) = (keys.name(&query.from()), keys.name(&query.end()));
     let range = RangeOption { mode: StreamingMode::Iterator, ..RangeOption::from((from, end)) };
     let mut stored = transaction.get_ranges_keyvalues(range, true);
     let mut begun: Option<Begun> = None;
@@ -69,14 +69,6 @@ fn refuse_incomplete(begun: Option<Begun>) -> Result<(), Failure> {
             Err(Failure::Final(BackendError::Corrupt(what)))
         }
     }
-}
-
-/// The first bytes past all that begin with the stem. Its last byte is a kind or of UTF-8, never 255.
-fn end_of(mut stem: Vec<u8>) -> Vec<u8> {
-    if let Some(last) = stem.last_mut() {
-        *last = last.saturating_add(1);
-    }
-    stem
 }
 
 pub(crate) async fn accounts(

@@ -1,6 +1,6 @@
 //! A row in pieces: a value of FoundationDB has at most 100,000 bytes. The first piece begins with the number
-//! of the further ones. It is what watches compare, on both sides, so of a large row it has the header only. An account's own row has none; there the number is 1 once any row of the account was
-//! in several pieces, so that in all others nobody has to look for pieces that a new row leaves behind.
+//! of the further ones. It is what watches compare, on both sides, so of a large row it has the header only.
+//! An account's own row has none; there the number is 1 once any row of the account was in several pieces, so that in all others nobody has to look for pieces that a new row leaves behind.
 
 use dragon_core::layout::HEADER_BYTES;
 

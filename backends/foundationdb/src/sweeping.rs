@@ -1,4 +1,4 @@
-//! Deleting what nobody needs any more: cells that have expired, and what frontends that are gone have left.
+//! Deleting cells that have expired.
 
 use crate::committer::Frontend;
 use crate::failure::Failure;
@@ -12,8 +12,6 @@ use dragon_core::layout;
 use foundationdb::{RangeOption, Transaction};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-/// How long a frontend that is gone may still come back and ask what became of its last batch.
-const FORGOTTEN_AFTER_MS: UnixMs = 86_400_000;
 /// Cells that are looked at in one transaction.
 const CELLS_MAX: usize = 1_000;
 const LOOKS_AT_ONCE: usize = 100;
@@ -99,7 +97,7 @@ async fn delete(frontend: &Frontend, notes: &[Note], now_ms: UnixMs) -> Result<V
         quietly(&transaction)?;
         transaction.clear_range(&pieces.start, &pieces.end);
     }
-    transaction.commit().await.map_err(|error| Failure::from(*error))?;
+    transaction.commit().await?;
     Ok(deleted)
 }
 
@@ -130,32 +128,4 @@ async fn look(
             Look::Unreadable
         }
     })
-}
-
-/// Forgets frontends that have given no sign of life for a day. The record of a batch is never deleted while its
-/// frontend may still ask for it.
-pub(crate) async fn forget_frontends(frontend: &Frontend) -> Result<(), Failure> {
-    let keys = &frontend.keys;
-    let transaction = frontend.begin()?;
-    let range = keys.frontends();
-    let mut known = transaction.get_ranges_keyvalues(RangeOption::from(range), true);
-    let mut gone = Vec::new();
-    while let Some(known) = known.try_next().await? {
-        let seen_ms = crate::keys::u64_at(known.value(), 0).unwrap_or(0);
-        if seen_ms.saturating_add(FORGOTTEN_AFTER_MS) < frontend.clock.now_ms() {
-            gone.extend(keys.frontend_of(known.key()));
-        }
-    }
-    drop(known);
-    for id in &gone {
-        // One that is heard of in this very moment stays.
-        transaction.get(&keys.frontend(*id), false).await?;
-        let batches = keys.batches(*id);
-        transaction.clear_range(&batches.start, &batches.end);
-        transaction.clear(&keys.frontend(*id));
-    }
-    if !gone.is_empty() {
-        transaction.commit().await.map_err(|error| Failure::from(*error))?;
-    }
-    Ok(())
 }

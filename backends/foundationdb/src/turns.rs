@@ -67,7 +67,7 @@ impl Turn {
                 return Ok(());
             }
             let changed = transaction.watch(&self.key);
-            transaction.commit().await.map_err(|error| Failure::from(*error))?;
+            transaction.commit().await?;
             Ok::<(), Failure>(changed.await?)
         };
         timeout_at(since + CLAIM_TIME_MAX, waiting).await.unwrap_or(Ok(()))
@@ -83,7 +83,7 @@ impl Turn {
         self.claims += 1;
         let claim: Bytes = [frontend.id.as_bytes().as_slice(), &self.claims.to_be_bytes()].concat().into();
         transaction.set(&self.key, &claim);
-        transaction.commit().await.map_err(|error| Failure::from(*error))?;
+        transaction.commit().await?;
         self.own = Some(claim);
         frontend.metrics.claims.inc();
         Ok(())

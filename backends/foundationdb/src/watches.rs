@@ -104,6 +104,6 @@ async fn arm(
         return Ok(None);
     }
     let watch = transaction.watch(&frontend.keys.head(cell));
-    transaction.commit().await.map_err(|error| Failure::from(*error))?;
+    transaction.commit().await?;
     Ok(Some(watch))
 }

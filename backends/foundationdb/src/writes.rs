@@ -62,7 +62,7 @@ impl Writes<'_> {
 
     fn change_bytes(&self, cell: &Cell, row: Option<&Bytes>, is_large: bool) -> usize {
         // A piece's and a note's keys are longer.
-        let key = self.keys.head(cell).len() + 8;
+        let key = self.keys.head_bytes(cell) + 8;
         let (set, clear, conflict) = (key + CHANGE_BYTES, 2 * key + CHANGE_BYTES, 2 * key + RANGE_BYTES);
         let conflicts = match (cell.kind(), is_large) {
             (Kind::Meta, _) => 2 * conflict,

@@ -11,11 +11,10 @@ use crate::session::Sessions;
 use crate::settling::{Answered, BatchRow, Settled};
 use crate::watches::Watches;
 use bytes::Bytes;
-use dragon_contract::{BackendError, BatchOutcome, Result, RowsRead, RowsReadError, Unread};
+use dragon_contract::{BackendError, BatchOutcome, Result, RowsRead, RowsReadError, Unread, jittered};
 use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
 use dragon_core::cell::Cell;
 use sqlx::{Connection as _, PgConnection};
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -140,7 +139,7 @@ impl Committer {
         let (deadline, back_by) = (Instant::now() + COMMIT_TIME_MAX, Instant::now() + OUTAGE_TIME_MAX);
         let mut pause_ms = PAUSE_MS.start;
         loop {
-            let pause = jittered(pause_ms);
+            let pause = jittered(Duration::from_millis(pause_ms));
             let (failure, until) = match self.attempt(batch, deadline).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(failure @ Failure::Unavailable(_)) => (failure, back_by),
@@ -329,10 +328,4 @@ fn accounts(
 
 pub(crate) fn too_long() -> Failure {
     Failure::Unavailable("the database takes too long".into())
-}
-
-/// Between half of it and all of it, so that frontends in each other's way get out of step.
-fn jittered(pause_ms: u64) -> Duration {
-    let random = RandomState::new().hash_one(());
-    Duration::from_millis(pause_ms / 2 + random % (pause_ms / 2 + 1))
 }

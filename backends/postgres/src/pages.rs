@@ -27,7 +27,7 @@ pub(crate) async fn scan(
     let now_ms = clock.read(read.database_ms);
     let meta_row = read.found.into_iter().next().and_then(Found::row);
     let mut page = Page::begin(query, meta_row.as_ref(), now_ms).map_err(BackendError::from)?;
-    let (mut from, end) = (query.from(), end_of(query.stem()));
+    let (mut from, end) = (query.from(), query.end());
     'page: loop {
         let next = sqlx::query(NEXT).bind(rows::lane(&meta)).bind(&from).bind(&end).bind(PAGE_ROWS);
         let next = next.fetch_all(&mut *transaction).await?;
@@ -44,14 +44,6 @@ pub(crate) async fn scan(
     }
     transaction.rollback().await?;
     Ok(page)
-}
-
-/// The first bytes past all that begin with the stem. Its last byte is a kind or of UTF-8, never 255.
-fn end_of(mut stem: Vec<u8>) -> Vec<u8> {
-    if let Some(last) = stem.last_mut() {
-        *last = last.saturating_add(1);
-    }
-    stem
 }
 
 pub(crate) async fn accounts(

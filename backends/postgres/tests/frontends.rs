@@ -1,10 +1,8 @@
 //! Several frontends over one store.
 
-use dragon_contract::conformance::counting::{add_one, counter, increment, short_lived, stored};
+use dragon_contract::conformance::counting::{add_one, counter, increment, stored, sweep_marks_the_account};
 use dragon_contract::{Backend as _, lane_of};
-use dragon_core::cell::Cell;
 use dragon_core::hash::fnv1a;
-use dragon_core::layout;
 use dragon_postgres::{PostgresMetrics, PostgresStore, StoreOptions};
 use dragon_private_postgres::{fresh_schema, shared_address, shared_url};
 use futures_util::FutureExt as _;
@@ -121,22 +119,10 @@ async fn a_batch_row_that_was_swept_is_made_anew() {
     }
 }
 
-/// So that a batch that was decided before the expiry, and comes only now, is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_marks_the_accounts() {
     let store = open(&fresh_schema()).await;
-    store.commit(short_lived()).await.expect("it is committed");
-    let meta = Cell::meta(&counter().account());
-    let mark_ms = async || {
-        let rows = store.load(std::slice::from_ref(&meta)).await.expect("it is read").rows;
-        layout::read_meta(&meta, rows[0].as_ref()).expect("a row").mark_ms
-    };
-    let before_ms = store.health().await.expect("it is well").now_ms;
-    assert!(mark_ms().await < before_ms);
-    while store.sweep(100).await.expect("it sweeps") == 0 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert!(mark_ms().await >= before_ms);
+    sweep_marks_the_account(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

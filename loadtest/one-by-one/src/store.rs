@@ -2,6 +2,7 @@
 
 use dragon_contract::{
     AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, Wakeups,
+    jittered,
 };
 use dragon_core::UnixMs;
 use dragon_core::batch::Entry;
@@ -13,7 +14,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -97,9 +97,7 @@ impl Shared {
                 Err(failure) => return Err(failure.into()),
             }
             self.retries.inc();
-            // Jittered, so that those in each other's way get out of step.
-            let random = RandomState::new().hash_one(());
-            tokio::time::sleep(Duration::from_micros(pause_us / 2 + random % (pause_us / 2 + 1))).await;
+            tokio::time::sleep(jittered(Duration::from_micros(pause_us))).await;
             pause_us = (pause_us * 2).min(PAUSE_US.end);
         }
     }

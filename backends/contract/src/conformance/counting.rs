@@ -28,8 +28,7 @@ pub fn increment() -> Arc<[Entry]> {
 }
 
 /// A batch that sets a value which lives for a second.
-#[must_use]
-pub fn short_lived() -> Arc<[Entry]> {
+fn short_lived() -> Arc<[Entry]> {
     let value = Some(bytes::Bytes::from_static(b"1"));
     let kv_set = vec![SetDraft { key: "k".into(), value, ttl_s: Some(1), ..SetDraft::default() }];
     batch_of(Draft { kv_set, ..Draft::default() })
@@ -83,4 +82,24 @@ pub async fn stored(store: &dyn Backend) -> (i64, u64) {
         }
     }
     panic!("the database does not come back")
+}
+
+/// A sweep, of a store that sweeps beside its batches, marks the accounts: so a batch that was decided before the
+/// expiry, and comes only now, is refused.
+///
+/// # Panics
+/// When it does not, or fails.
+pub async fn sweep_marks_the_account(store: &dyn Backend) {
+    store.commit(short_lived()).await.expect("it is committed");
+    let meta = Cell::meta(&account());
+    let mark_ms = async || {
+        let rows = store.load(std::slice::from_ref(&meta)).await.expect("it is read").rows;
+        layout::read_meta(&meta, rows[0].as_ref()).expect("a row").mark_ms
+    };
+    let before_ms = store.health().await.expect("it is well").now_ms;
+    assert!(mark_ms().await < before_ms);
+    while store.sweep(100).await.expect("it sweeps") == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(mark_ms().await >= before_ms);
 }

@@ -3,9 +3,8 @@
 use crate::{connect, connect_with};
 use dragon_contract::Backend as _;
 use dragon_contract::conformance::Case;
-use dragon_contract::conformance::counting::{add_one, counter, setting, short_lived, stored};
+use dragon_contract::conformance::counting::{add_one, counter, setting, stored, sweep_marks_the_account};
 use dragon_core::cell::{Cell, Kind};
-use dragon_core::layout;
 use dragon_foundationdb::{FoundationDbMetrics, FoundationDbStore};
 use dragon_private_foundationdb::fresh_address;
 use prometheus_client::encoding::text::encode;
@@ -112,21 +111,8 @@ async fn waiters_cost_a_watch_each_and_leave_none() {
     assert_eq!(watches(), 0);
 }
 
-/// So that a batch that was decided before the expiry, and comes only now, is refused.
 async fn a_sweep_marks_the_accounts() {
-    let store = connect(&address()).await;
-    store.commit(short_lived()).await.expect("it is committed");
-    let meta = Cell::meta(&counter().account());
-    let mark_ms = async || {
-        let rows = store.load(std::slice::from_ref(&meta)).await.expect("it is read").rows;
-        layout::read_meta(&meta, rows[0].as_ref()).expect("a row").mark_ms
-    };
-    let before_ms = store.health().await.expect("it is well").now_ms;
-    assert!(mark_ms().await < before_ms);
-    while store.sweep(100).await.expect("it sweeps") == 0 {
-        sleep(Duration::from_millis(100)).await;
-    }
-    assert!(mark_ms().await >= before_ms);
+    sweep_marks_the_account(&connect(&address()).await).await;
 }
 
 /// As many as the client library allows by itself: the limit is raised.
