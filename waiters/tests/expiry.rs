@@ -6,7 +6,7 @@
 mod support;
 
 use bytes::Bytes;
-use dragon_contract::{AccountsPage, Backend, CommitFuture, Health, Loaded, Result};
+use dragon_contract::{AccountsPage, Backend, CommitFuture, Health, Loaded, Result, Snapshot};
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell, Kind};
 use dragon_core::decide::Turn;
@@ -89,6 +89,10 @@ impl Backend for Late {
 
     async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
         self.store.accounts(after, limit).await
+    }
+
+    async fn snapshot(&self, account: &Account) -> Result<Box<dyn Snapshot>> {
+        self.store.snapshot(account).await
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize> {

@@ -5,7 +5,7 @@
 
 mod support;
 
-use dragon_contract::{AccountsPage, Backend, CommitFuture, Health, Loaded, Result};
+use dragon_contract::{AccountsPage, Backend, CommitFuture, Health, Loaded, Result, Snapshot};
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
 use dragon_core::page::{Page, Query};
@@ -88,6 +88,10 @@ impl Backend for TurnByTurn {
 
     async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
         self.store.accounts(after, limit).await
+    }
+
+    async fn snapshot(&self, account: &Account) -> Result<Box<dyn Snapshot>> {
+        self.store.snapshot(account).await
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize> {

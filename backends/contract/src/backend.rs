@@ -1,5 +1,6 @@
 //! The [`Backend`] trait, documented to the last promise.
 
+use crate::Snapshot;
 use bytes::Bytes;
 use dragon_core::UnixMs;
 use dragon_core::batch::Entry;
@@ -155,6 +156,13 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// Never [`BackendError::OutcomeUnknown`].
     async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage>;
+
+    /// Begins to read all rows of an account as of one durable moment, which is not before any commit that was
+    /// answered before the call. An account that is not there has none.
+    ///
+    /// # Errors
+    /// Never [`BackendError::OutcomeUnknown`]. [`BackendError::Busy`] when too many are under way.
+    async fn snapshot(&self, account: &Account) -> Result<Box<dyn Snapshot>>;
 
     /// Deletes up to `limit` rows that have expired by the store's clock (locks a day later, so that
     /// the next holder is told), and returns how many. Ordered with the batches: a row that was

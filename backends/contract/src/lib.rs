@@ -6,6 +6,7 @@ mod backend;
 pub mod conformance;
 mod marking;
 mod pause;
+mod snapshot;
 mod unread;
 mod wakeups;
 
@@ -15,5 +16,6 @@ pub use backend::{
 };
 pub use marking::mark_accounts;
 pub use pause::jittered;
+pub use snapshot::{Gathered, NamedRow, SNAPSHOT_STEP_BYTES, Snapshot, Step};
 pub use unread::Unread;
 pub use wakeups::Wakeups;

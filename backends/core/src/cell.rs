@@ -4,6 +4,7 @@ use crate::limits::ACCOUNT_BYTES_MAX;
 use bytes::Bytes;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The name of an isolated partition: 1–128 bytes of `A-Z a-z 0-9 _ . -`, but not `.` or `..`.
@@ -165,6 +166,12 @@ pub fn prefix(account: &Account, kind: Kind, id_prefix: &str) -> Vec<u8> {
 #[must_use]
 pub fn past(account: &Account) -> Vec<u8> {
     [account.0.as_bytes(), &[1]].concat()
+}
+
+/// The stored names of all of an account's cells, its own row first, lie in here.
+#[must_use]
+pub fn all_of(account: &Account) -> Range<Vec<u8>> {
+    [account.0.as_bytes(), &[0]].concat()..past(account)
 }
 
 /// Both constructors have seen UTF-8, so the fallback is never taken.

@@ -226,6 +226,11 @@ impl Reader {
         result.and_then(|value| ended.map(|_| value).map_err(failed))
     }
 
+    /// Begins a transaction that lasts as long as this reader: what is read in it is of one moment.
+    pub(crate) fn begin(&self) -> Result<()> {
+        self.0.execute_batch("BEGIN").map_err(failed)
+    }
+
     /// Has the reads of this transaction see the database as it is now.
     pub(crate) fn pin(&self) -> Result<()> {
         let mut look = self.0.prepare_cached("SELECT 1 FROM moved").map_err(failed)?;

@@ -3,14 +3,15 @@
 //! state is pinned. What it lacks of a layer that is being moved, or has already, the look has seen.
 
 use crate::database::Reader;
-use crate::layers::{Layers, Stretch};
+use crate::layers::Layers;
+use crate::snapshot::AccountRows;
 use bytes::Bytes;
 use dragon_contract::{AccountsPage, LOAD_BYTES_MAX, Result};
 use dragon_core::UnixMs;
-use dragon_core::cell::{Account, Cell, past};
+use dragon_core::cell::{Account, Cell, all_of, past};
 use dragon_core::page::{Page, Query};
 use parking_lot::Mutex;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 /// The durable rows. Clones share them. Lock order: a reader's lock before the one here, which is a leaf.
@@ -73,16 +74,18 @@ impl Durable {
 
     /// One page of a name space.
     pub(crate) fn page(&self, reader: &mut Reader, query: &Query, now_ms: UnixMs) -> Result<Page> {
-        let (from, stem, meta) = (query.from(), query.stem(), query.meta());
+        let (names, stem, meta) = (query.from()..query.end(), query.stem(), query.meta());
         self.order_names();
         // Enough, unless most of them were deleted or have expired.
         let mut rows_max = 2 * query.entries_max + 1;
         loop {
-            let look = |layers: &Layers| (layers.row(&meta), layers.stretch(&from, &stem, rows_max));
+            let look = |layers: &Layers| (layers.row(&meta), layers.stretch(&names.start, &stem, rows_max));
             let page = self.at_one_moment(reader, look, |reader, (meta_row, stretch)| {
                 let meta_row = meta_row.map_or_else(|| reader.row(&meta), Ok)?;
                 let mut page = Page::begin(query, meta_row.as_ref(), now_ms)?;
-                let is_full = merge(reader, (&from, &stem), stretch, |cell, row| Ok(page.push(cell, row)?))?;
+                let is_full = merge(reader, &names, (stretch.rows, stretch.is_cut), |cell, row| {
+                    Ok(page.push(cell, row)?)
+                })?;
                 Ok(is_full.then_some(page))
             })?;
             if let Some(page) = page {
@@ -121,6 +124,19 @@ impl Durable {
             accounts.truncate(limit);
             Ok(AccountsPage { accounts, more })
         })
+    }
+
+    /// All rows of an account as of now. The reader is the snapshot's own from here on.
+    pub(crate) fn snapshot(&self, reader: Reader, account: &Account) -> Result<AccountRows> {
+        let names = all_of(account);
+        self.order_names();
+        reader.begin()?;
+        let layered = {
+            let layers = self.0.lock();
+            reader.pin()?;
+            layers.stretch(&names.start, &names.start, usize::MAX)
+        };
+        Ok(AccountRows::new(reader, names, layered.rows))
     }
 
     /// Cells that a sweep may delete at that time. The cursor goes on where the last sweep ended, since the
@@ -165,17 +181,17 @@ pub(crate) struct SweepCursor {
 }
 
 /// Hands the rows of database and layers to `visit` in the order of their names, a layer's row in place of
-/// the database's. Returns whether that was all, or `visit` had enough: not when the stretch was cut before.
-fn merge(
+/// the database's. Returns whether that was all, or `visit` had enough: not when the layers' rows are cut before.
+pub(crate) fn merge(
     reader: &Reader,
-    (from, stem): (&[u8], &[u8]),
-    stretch: Stretch,
+    names: &Range<Vec<u8>>,
+    (layered, is_cut): (impl IntoIterator<Item = (Cell, Option<Bytes>)>, bool),
     mut visit: impl FnMut(Cell, Bytes) -> Result<ControlFlow<()>>,
 ) -> Result<bool> {
     let mut is_full = false;
-    let mut layered = stretch.rows.into_iter().peekable();
-    reader.scan(from, |stored_cell, stored_row| {
-        if !stored_cell.as_bytes().starts_with(stem) {
+    let mut layered = layered.into_iter().peekable();
+    reader.scan(&names.start, |stored_cell, stored_row| {
+        if stored_cell.as_bytes() >= names.end.as_slice() {
             return Ok(ControlFlow::Break(()));
         }
         let mut stored = Some(stored_row);
@@ -190,7 +206,7 @@ fn merge(
                 return Ok(ControlFlow::Break(()));
             }
         }
-        if stretch.is_cut && layered.peek().is_none() {
+        if is_cut && layered.peek().is_none() {
             return Ok(ControlFlow::Break(()));
         }
         if let Some(row) = stored
@@ -209,5 +225,5 @@ fn merge(
             is_full = visit(cell, row)?.is_break();
         }
     }
-    Ok(is_full || !stretch.is_cut)
+    Ok(is_full || !is_cut)
 }

@@ -7,6 +7,7 @@
 //! writer    the thread that appends to log and puts what is durable into layers
 //! mover     the thread that moves a complete layer to database, and gives its file of the log free
 //! durable   layers over database, read as one
+//! snapshot  an account as of one moment
 //! verify    opening: everything is looked at before anything is changed; the log of a crash is moved
 //! ```
 //!
@@ -24,6 +25,7 @@ mod metrics;
 mod mover;
 mod progress;
 mod rows;
+mod snapshot;
 mod store;
 mod verify;
 mod write_engine;

@@ -31,4 +31,11 @@ impl Progress {
             tracing::error!(reason, "the store stops until a restart");
         }
     }
+
+    /// A store that has shown damage takes no more writes, which could bury it.
+    pub(crate) fn stop_if_corrupt(&self, error: &BackendError) {
+        if let BackendError::Corrupt(reason) = error {
+            self.stop(reason);
+        }
+    }
 }

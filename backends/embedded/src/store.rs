@@ -1,19 +1,21 @@
 //! The [`Backend`]: decides batches in memory, hands them to the writing thread, and reads beside it.
 
 use crate::clock::Clock;
-use crate::database::{Reader, Writer};
+use crate::database::{Reader, Writer, failed, open_reader};
 use crate::directory::{Directory, OpenError};
 use crate::durable::{Durable, SweepCursor};
 use crate::metrics::EmbeddedMetrics;
 use crate::mover::Mover;
 use crate::progress::Progress;
 use crate::rows::LatestRows;
+use crate::snapshot::Snapshots;
 use crate::verify::{self, Opened};
 use crate::write_engine::WriteEngine;
 use crate::writer::{Job, LogBounds, WriterThread};
 use bytes::Bytes;
 use dragon_contract::{
-    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, Wakeups,
+    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, Snapshot,
+    Wakeups,
 };
 use dragon_core::UnixMs;
 use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
@@ -24,7 +26,7 @@ use dragon_core::verdict::Rows as _;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
@@ -43,6 +45,8 @@ struct Shared {
     reading: Mutex<Option<Reader>>,
     scanning: Mutex<Option<Reader>>,
     sweep: Mutex<SweepCursor>,
+    database: PathBuf,
+    snapshots: Snapshots,
     durable: Durable,
     progress: Arc<Progress>,
     wakeups: Wakeups,
@@ -120,6 +124,8 @@ impl EmbeddedStore {
             reading: Mutex::new(Some(reading)),
             scanning: Mutex::new(Some(scanning)),
             sweep: Mutex::default(),
+            database: directory.database(),
+            snapshots: Snapshots::default(),
             durable,
             progress,
             wakeups,
@@ -145,16 +151,9 @@ impl Shared {
         deciding.rows.retire(self.progress.durable.load(Ordering::Acquire));
         let now_ms = self.now_ms();
         let decided = decide_batch(batch, &mut deciding.rows, now_ms);
-        let Decided { verdicts, writes } = decided.inspect_err(|error| self.stop_if_corrupt(error))?;
+        let Decided { verdicts, writes } = decided.inspect_err(|error| self.progress.stop_if_corrupt(error))?;
         let durable = deciding.hand_on(writes, now_ms)?;
         Ok((BatchOutcome { now_ms, verdicts }, durable))
-    }
-
-    /// A store that has shown damage takes no more writes, which could bury it.
-    fn stop_if_corrupt(&self, error: &BackendError) {
-        if let BackendError::Corrupt(reason) = error {
-            self.progress.stop(reason);
-        }
     }
 
     fn read<T>(
@@ -165,7 +164,7 @@ impl Shared {
         self.progress.check()?;
         let mut reader = reader.lock();
         let reader = reader.as_mut().ok_or_else(closed)?;
-        read(&self.durable, reader).inspect_err(|error| self.stop_if_corrupt(error))
+        read(&self.durable, reader).inspect_err(|error| self.progress.stop_if_corrupt(error))
     }
 
     /// Rows as of one moment.
@@ -189,7 +188,7 @@ impl Shared {
         self.progress.check()?;
         let mut writes = RowMap::default();
         for cell in found {
-            let row = deciding.rows.row(&cell).inspect_err(|error| self.stop_if_corrupt(error))?;
+            let row = deciding.rows.row(&cell).inspect_err(|error| self.progress.stop_if_corrupt(error))?;
             let Some(row) = row else { continue };
             if layout::sweep_at_ms(&cell, &row)?.is_some_and(|sweep_at_ms| sweep_at_ms <= now_ms) {
                 writes.insert(cell, None);
@@ -277,6 +276,19 @@ impl Backend for EmbeddedStore {
         .await
     }
 
+    async fn snapshot(&self, account: &Account) -> Result<Box<dyn Snapshot>> {
+        let (shared, account) = (Arc::clone(&self.0), account.clone());
+        let snapshot = blocking(move || {
+            shared.progress.check()?;
+            let reader = open_reader(&shared.database).map_err(failed)?;
+            let rows = shared.durable.snapshot(reader, &account)?;
+            let snapshot = shared.snapshots.begin(rows, Arc::clone(&shared.progress));
+            // Closing may have ended all snapshots just before this one began.
+            if shared.progress.closing.load(Ordering::Acquire) { Err(closed()) } else { Ok(snapshot) }
+        });
+        Ok(Box::new(snapshot.await?))
+    }
+
     async fn sweep(&self, limit: usize) -> Result<usize> {
         let shared = Arc::clone(&self.0);
         let (swept, durable) = blocking(move || shared.sweep(limit)).await?;
@@ -319,6 +331,7 @@ impl Shared {
         let writer_ended = threads.writer.take().is_none_or(|writer| writer.join().is_ok());
         let Some(mover) = threads.mover.take() else { return };
         drop((self.reading.lock().take(), self.scanning.lock().take()));
+        self.snapshots.end();
         let (true, Ok(database)) = (writer_ended, mover.join()) else {
             tracing::error!("a thread of the store panicked");
             return;
@@ -342,7 +355,7 @@ impl Drop for Shared {
 }
 
 /// Runs what may take milliseconds where it delays nobody.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let ended = |error: tokio::task::JoinError| Err(BackendError::Unavailable(error.to_string()));
     tokio::task::spawn_blocking(work).await.unwrap_or_else(ended)
 }

@@ -3,12 +3,12 @@
 
 use bytes::Bytes;
 use dragon_contract::{
-    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, Wakeups,
-    stored_cell,
+    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Gathered, Health, Loaded, Result,
+    Snapshot, Wakeups, stored_cell,
 };
 use dragon_core::UnixMs;
 use dragon_core::batch::{Decided, Entry, decide_batch};
-use dragon_core::cell::{Account, Cell, past};
+use dragon_core::cell::{Account, Cell, all_of, past};
 use dragon_core::layout;
 use dragon_core::page::{Page, Query};
 use dragon_core::verdict::Rows;
@@ -142,6 +142,14 @@ impl Backend for MemoryStore {
             page.accounts.push(account);
         }
         Ok(page)
+    }
+
+    async fn snapshot(&self, account: &Account) -> Result<Box<dyn Snapshot>> {
+        let state = self.state.lock();
+        let names = all_of(account);
+        let rows = state.rows.range(Bytes::from(names.start)..Bytes::from(names.end));
+        let rows: Result<Vec<_>> = rows.map(|(name, row)| Ok((stored_cell(name.clone())?, row.clone()))).collect();
+        Ok(Box::new(Gathered::new(rows?)))
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize> {

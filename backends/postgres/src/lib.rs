@@ -25,6 +25,7 @@ mod reader;
 mod rows;
 mod schema;
 mod session;
+mod snapshot;
 mod settling;
 mod store;
 mod sweeping;

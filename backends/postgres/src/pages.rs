@@ -10,7 +10,7 @@ use sqlx::{Connection as _, PgConnection};
 /// Rows that are fetched at once for a page: not so many that large values fill the memory.
 const PAGE_ROWS: i64 = 100;
 /// A transaction whose statements all see the same moment.
-const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+pub(crate) const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 pub(crate) async fn scan(
     connection: &mut PgConnection,

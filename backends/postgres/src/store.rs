@@ -13,9 +13,11 @@ use crate::reader::{Looks, READ_TIME_MAX};
 use crate::rows::{Lane, STAMP_BYTES, StoreClock};
 use crate::schema::LANES;
 use crate::session::{Sessions, StoreOptions};
+use crate::snapshot::Snapshots;
 use crate::sweeping;
 use dragon_contract::{
-    AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result, lane_of, mark_accounts,
+    AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result, Snapshot, lane_of,
+    mark_accounts,
 };
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
@@ -47,6 +49,7 @@ struct Shared {
     findings: Findings,
     pool: PgPool,
     looks: Looks,
+    snapshots: Snapshots,
     /// Where each lane takes its batches from. Empty once the store is closed.
     lanes: Mutex<Vec<LaneJobs>>,
     committing: Mutex<JoinSet<()>>,
@@ -89,7 +92,17 @@ impl PostgresStore {
         let (tell, opened) = watch::channel(None);
         beside.push(tokio::spawn(open_and_stay(frontend.clone(), findings.clone(), tell)));
         let (lanes, committing) = (Mutex::new(lanes), Mutex::new(committing));
-        Self(Arc::new(Shared { frontend, findings, pool, looks, lanes, committing, opened, beside }))
+        Self(Arc::new(Shared {
+            frontend,
+            findings,
+            pool,
+            looks,
+            snapshots: Snapshots::default(),
+            lanes,
+            committing,
+            opened,
+            beside,
+        }))
     }
 
     /// Opens the store at this address, as by default, and waits until it is open.
@@ -148,7 +161,7 @@ impl Drop for Shared {
 }
 
 /// A read that takes too long is given up.
-async fn in_time<T>(reading: impl Future<Output = std::result::Result<T, Failure>>) -> Result<T> {
+pub(crate) async fn in_time<T>(reading: impl Future<Output = std::result::Result<T, Failure>>) -> Result<T> {
     Ok(timeout(READ_TIME_MAX, reading).await.unwrap_or_else(|_| Err(too_long()))?)
 }
 
@@ -231,6 +244,11 @@ impl Backend for PostgresStore {
             pages::accounts(&mut connection, after, limit).await
         })
         .await
+    }
+
+    async fn snapshot(&self, account: &Account) -> Result<Box<dyn Snapshot>> {
+        self.refuse_unless_open()?;
+        Ok(Box::new(self.0.snapshots.begin(&self.0.frontend.sessions, account).await?))
     }
 
     /// Sweeps only where this frontend is the one elected to.

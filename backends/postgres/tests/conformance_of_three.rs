@@ -1,7 +1,7 @@
 //! The suite that every store passes, on three frontends over one schema that take turns: what one has
 //! answered holds for the others.
 
-use dragon_contract::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result};
+use dragon_contract::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result, Snapshot};
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
 use dragon_core::page::{Page, Query};
@@ -62,6 +62,10 @@ impl Backend for TakingTurns {
 
     async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
         self.next().accounts(after, limit).await
+    }
+
+    async fn snapshot(&self, account: &Account) -> Result<Box<dyn Snapshot>> {
+        self.next().snapshot(account).await
     }
 
     /// One of them is elected to sweep.

@@ -1,8 +1,8 @@
 //! The [`Backend`]: each request of a batch is a transaction of its own.
 
 use dragon_contract::{
-    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, Wakeups,
-    jittered,
+    AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, Loaded, Result, Snapshot,
+    Wakeups, jittered,
 };
 use dragon_core::UnixMs;
 use dragon_core::batch::Entry;
@@ -173,6 +173,11 @@ impl Backend for OneByOne {
     /// Nobody asks for it in a measurement.
     async fn accounts(&self, _after: Option<&Account>, _limit: usize) -> Result<AccountsPage> {
         Err(BackendError::Unavailable("this store lists no accounts".into()))
+    }
+
+    /// Nor for this.
+    async fn snapshot(&self, _account: &Account) -> Result<Box<dyn Snapshot>> {
+        Err(BackendError::Unavailable("this store reads no accounts as a whole".into()))
     }
 
     /// What has expired stays: it is read as absent all the same, and a measurement ends before it is much.

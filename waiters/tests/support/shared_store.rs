@@ -1,6 +1,6 @@
 //! One frontend's connection to a store that other frontends may use as well.
 
-use dragon_contract::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result};
+use dragon_contract::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result, Snapshot};
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
 use dragon_core::page::{Page, Query};
@@ -69,6 +69,10 @@ impl Backend for SharedStore {
 
     async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
         self.store.accounts(after, limit).await
+    }
+
+    async fn snapshot(&self, account: &Account) -> Result<Box<dyn Snapshot>> {
+        self.store.snapshot(account).await
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize> {

@@ -1,6 +1,6 @@
 //! A store that fails when it is told to: for the tests of what calls stores.
 
-use crate::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result};
+use crate::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result, Snapshot};
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
 use dragon_core::page::{Page, Query};
@@ -146,6 +146,11 @@ impl Backend for Faulty {
     async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
         self.check()?;
         self.store.accounts(after, limit).await
+    }
+
+    async fn snapshot(&self, account: &Account) -> Result<Box<dyn Snapshot>> {
+        self.check()?;
+        self.store.snapshot(account).await
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize> {
