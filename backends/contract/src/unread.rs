@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use dragon_core::batch::{Entry, RowMap};
 use dragon_core::cell::Cell;
+use foldhash::fast::RandomState;
 use std::collections::HashSet;
 
 /// The cells of a batch that are not read yet, in the order in which deciding asks for them.
@@ -11,15 +12,18 @@ pub struct Unread {
     cells: Vec<Cell>,
     /// How many of them the present read is about.
     reading: usize,
+    /// Those of which more than the header is looked at.
+    whole: HashSet<Cell, RandomState>,
 }
 
 impl Unread {
     /// All cells that deciding these entries may ask for, each once.
     #[must_use]
     pub fn of(batch: &[Entry]) -> Self {
-        let mut seen = HashSet::with_hasher(foldhash::fast::RandomState::default());
+        let mut seen = HashSet::with_hasher(RandomState::default());
+        let whole = batch.iter().flat_map(|entry| entry.request.reads_whole()).cloned().collect();
         let cells = batch.iter().flat_map(|entry| entry.request.reads()).filter(|cell| seen.insert(*cell));
-        Self { cells: cells.cloned().collect(), reading: 0 }
+        Self { cells: cells.cloned().collect(), reading: 0, whole }
     }
 
     /// Plans the next read, of at most so many cells: from the missing one on, if one is named, since what
@@ -29,7 +33,10 @@ impl Unread {
             match self.cells.iter().position(|cell| *cell == missing) {
                 Some(at) => drop(self.cells.drain(..at)),
                 // A duplicate's answer, beside another id.
-                None => self.cells.insert(0, missing),
+                None => {
+                    self.whole.insert(missing.clone());
+                    self.cells.insert(0, missing);
+                }
             }
         }
         self.reading = self.cells.len().min(cells_max);
@@ -40,6 +47,13 @@ impl Unread {
     #[must_use]
     pub fn wanted(&self) -> &[Cell] {
         &self.cells[..self.reading]
+    }
+
+    /// Whether no more of a cell's row is looked at than its [header](dragon_core::layout::Header), which may then
+    /// stand for it.
+    #[must_use]
+    pub fn is_header_enough(&self, cell: &Cell) -> bool {
+        !self.whole.contains(cell)
     }
 
     /// Takes in what was read, in the order of [`wanted`](Self::wanted): `None`, or nothing at the end, is for

@@ -378,6 +378,12 @@ impl Request {
         self.before_sets().chain(sets.map(|set| &set.cell)).chain(self.after_sets())
     }
 
+    /// Those of [`reads`](Self::reads) of which deciding looks at more than the
+    /// [header](crate::layout::Header).
+    pub fn reads_whole(&self) -> impl Iterator<Item = &Cell> {
+        self.before_sets().chain(self.after_sets())
+    }
+
     /// About how much memory and log the request takes, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {

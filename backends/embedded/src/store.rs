@@ -151,7 +151,8 @@ impl Shared {
         deciding.rows.retire(self.progress.durable.load(Ordering::Acquire));
         let now_ms = self.now_ms();
         let decided = decide_batch(batch, &mut deciding.rows, now_ms);
-        let Decided { verdicts, writes } = decided.inspect_err(|error| self.progress.stop_if_corrupt(error))?;
+        let Decided { verdicts, writes } =
+            decided.inspect_err(|error| self.progress.stop_if_corrupt(error))?;
         let durable = deciding.hand_on(writes, now_ms)?;
         Ok((BatchOutcome { now_ms, verdicts }, durable))
     }
@@ -355,7 +356,9 @@ impl Drop for Shared {
 }
 
 /// Runs what may take milliseconds where it delays nobody.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let ended = |error: tokio::task::JoinError| Err(BackendError::Unavailable(error.to_string()));
     tokio::task::spawn_blocking(work).await.unwrap_or_else(ended)
 }

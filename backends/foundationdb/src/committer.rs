@@ -7,7 +7,8 @@ use crate::clock::StoreClock;
 use crate::failure::{Failure, TRANSACTION_TOO_LARGE, is_certainly_not_committed, too_long};
 use crate::keys::Keys;
 use crate::metrics::FoundationDbMetrics;
-use crate::rows::read_all;
+use crate::rows::read_as_wanted;
+use crate::saving::{self, save};
 use crate::settling::{BatchRecord, Settled};
 use crate::turns::Turn;
 use crate::writes::{Numbers, Writes, note_number};
@@ -15,6 +16,7 @@ use dragon_contract::{
     BackendError, BatchOutcome, Result, RowsRead, RowsReadError, Unread, Wakeups, jittered,
 };
 use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
+use dragon_core::cell::Cell;
 use foundationdb::options::TransactionOption;
 use foundationdb::{Database, Transaction};
 use std::sync::Arc;
@@ -82,11 +84,11 @@ pub(crate) struct Committer {
 }
 
 /// What the first entries of a batch have come to, not yet committed.
-struct Prepared {
+pub(crate) struct Prepared {
     outcome: BatchOutcome,
-    writes: RowMap,
-    before: RowMap,
-    numbers: Numbers,
+    pub(crate) writes: RowMap,
+    pub(crate) before: RowMap,
+    pub(crate) numbers: Numbers,
 }
 
 impl Committer {
@@ -144,9 +146,17 @@ impl Committer {
         conflicts: u32,
     ) -> std::result::Result<BatchOutcome, Failure> {
         let until = until.max(Instant::now() + Duration::from_secs(1));
-        let transaction = self.frontend.begin()?;
-        let preparing = timeout_at(until, self.prepare(&transaction, batch, conflicts));
-        let prepared = preparing.await.unwrap_or_else(|_| Err(too_long()))?;
+        let (transaction, prepared) = loop {
+            let transaction = self.frontend.begin()?;
+            let preparing = timeout_at(until, self.prepare(&transaction, batch, conflicts));
+            match preparing.await.unwrap_or_else(|_| Err(too_long())) {
+                Err(Failure::Unsaved(rows)) => {
+                    let saving = timeout_at(until, save(&self.frontend, &rows));
+                    saving.await.unwrap_or_else(|_| Err(too_long()))?;
+                }
+                prepared => break (transaction, prepared?),
+            }
+        };
         if prepared.writes.is_empty() {
             // It was of one version, and is durable: what others can see of a commit is.
             return Ok(prepared.outcome);
@@ -182,10 +192,11 @@ impl Committer {
         if conflicts >= CONFLICTS_BORNE {
             self.turn.claim(&self.frontend).await?;
         }
-        let (prepared, claim) =
+        let (mut prepared, claim) =
             futures_util::try_join!(self.decide(transaction, batch), self.turn.stored(transaction))?;
         self.turn.judge(claim)?;
         if !prepared.writes.is_empty() {
+            saving::check(&self.frontend, transaction, &mut prepared).await?;
             let Prepared { writes, before, numbers, .. } = &prepared;
             let writes = Writes { keys: &self.frontend.keys, rows: writes, before, numbers };
             futures_util::try_join!(writes.apply(transaction), self.record.number(transaction))?;
@@ -207,7 +218,11 @@ impl Committer {
         let mut to_read = true;
         loop {
             if to_read && unread.begin(missing.take(), READ_CELLS_MAX) {
-                let found = read_all(transaction, keys, unread.wanted(), READ_BYTES_MAX).await?;
+                let found = {
+                    let is_header_enough = |cell: &Cell| unread.is_header_enough(cell);
+                    let wanted = unread.wanted();
+                    read_as_wanted(transaction, keys, wanted, is_header_enough, READ_BYTES_MAX).await?
+                };
                 let wanted = unread.wanted().iter().zip(&found);
                 wanted.for_each(|(cell, found)| note_number(&mut numbers, cell, found));
                 unread.take_in(found.into_iter().map(|found| Some(found.row)), &mut rows.0);

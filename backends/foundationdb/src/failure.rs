@@ -1,5 +1,6 @@
 //! What goes wrong between the store and the cluster, told apart by codes, never by text.
 
+use crate::saving::Unsaved;
 use dragon_contract::BackendError;
 use dragon_core::layout::Corrupt;
 use foundationdb::{FdbError, TransactionCommitError};
@@ -71,6 +72,8 @@ pub(crate) enum Failure {
     NotOurTurn,
     /// So many requests do not fit into a transaction.
     TooLarge(usize),
+    /// Snapshots need these rows as they are.
+    Unsaved(Box<Unsaved>),
     /// The cluster can't be reached, or refuses to work.
     Unavailable(String),
     /// Trying again would not help.
@@ -111,6 +114,7 @@ impl From<Failure> for BackendError {
         match failure {
             Failure::Conflict(reason) => Self::Busy(reason),
             Failure::NotOurTurn => Self::Busy("another frontend has claimed the lane".into()),
+            Failure::Unsaved(_) => Self::Busy("a snapshot needs what the request changes".into()),
             Failure::TooLarge(_) => Self::Unavailable("the request does not fit into a transaction".into()),
             Failure::Unavailable(reason) => Self::Unavailable(reason),
             Failure::Final(error) => error,

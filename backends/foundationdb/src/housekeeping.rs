@@ -5,6 +5,7 @@ use crate::clock::{Mark, Pace, wall_ms};
 use crate::committer::Frontend;
 use crate::failure::{Failure, too_long};
 use crate::keys::u64_at;
+use crate::snapshots;
 use dragon_contract::jittered;
 use dragon_core::UnixMs;
 use foundationdb::options::MutationType;
@@ -100,6 +101,10 @@ impl Housekeeper {
             let forgetting = timeout(LOOK_TIME_MAX, self.forget_frontends());
             if let Ok(Err(failure)) = forgetting.await {
                 tracing::debug!(?failure, "frontends that are gone could not be forgotten");
+            }
+            let ending = timeout(LOOK_TIME_MAX, snapshots::end_abandoned(&self.frontend));
+            if let Ok(Err(error)) = ending.await {
+                tracing::debug!(%error, "abandoned snapshots could not be ended");
             }
         }
         self.looks += 1;

@@ -12,13 +12,15 @@
 //! 6                                who sweeps (16 bytes), until when (u64)
 //! 7 lane (u8)                      who has claimed the lane (16 bytes), a number (u64)
 //! 8                                never written: sweeps conflict here with the largest batches
+//! 9 account 0 snapshot (16 bytes)  until when it is read (u64), and the account's own row at its moment
+//! 10 snapshot (16 bytes) 1 …       a row that was saved for it, as after 1 above
 //! ```
 //!
 //! Names are `dragon-core`'s: account, 0, kind, id; the id holds no 0. Integers are big-endian, times in Unix
 //! milliseconds.
 
 use dragon_core::UnixMs;
-use dragon_core::cell::Cell;
+use dragon_core::cell::{Account, Cell, all_of};
 use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -32,6 +34,8 @@ const CLOCK: u8 = 5;
 const SWEEPER: u8 = 6;
 const TURNS: u8 = 7;
 const SWEEPS: u8 = 8;
+const SNAPSHOTS: u8 = 9;
+const SAVED: u8 = 10;
 
 pub(crate) type Key = Vec<u8>;
 
@@ -157,6 +161,33 @@ impl Keys {
         self.key(SWEEPS, &[])
     }
 
+    pub(crate) fn snapshot(&self, account: &Account, id: Uuid) -> Key {
+        self.key(SNAPSHOTS, &[account.as_str().as_bytes(), &[0], id.as_bytes()])
+    }
+
+    /// All snapshots of an account.
+    pub(crate) fn snapshots(&self, account: &Account) -> Range<Key> {
+        let names = all_of(account);
+        self.key(SNAPSHOTS, &[&names.start])..self.key(SNAPSHOTS, &[&names.end])
+    }
+
+    pub(crate) fn all_snapshots(&self) -> Range<Key> {
+        self.key(SNAPSHOTS, &[])..self.key(SNAPSHOTS + 1, &[])
+    }
+
+    /// The account and the snapshot in a key of [`snapshot`](Self::snapshot).
+    pub(crate) fn snapshot_of(&self, key: &[u8]) -> Option<(Account, Uuid)> {
+        let key = key.strip_prefix(&*self.0)?.strip_prefix(&[SNAPSHOTS])?;
+        let (account, id) = key.split_at_checked(key.iter().position(|byte| *byte == 0)?)?;
+        let account = Account::new(std::str::from_utf8(account).ok()?).ok()?;
+        Some((account, Uuid::from_slice(id.get(1..)?).ok()?))
+    }
+
+    /// Where rows lie that were saved for a snapshot: like those of a store of their own.
+    pub(crate) fn saved(&self, id: Uuid) -> Self {
+        Self(self.key(SAVED, &[id.as_bytes()]).into())
+    }
+
     pub(crate) fn turn(&self, lane: usize) -> Key {
         self.key(TURNS, &[&[lane as u8]])
     }
@@ -170,7 +201,7 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dragon_core::cell::{Account, Kind};
+    use dragon_core::cell::Kind;
 
     fn cell(kind: Kind, id: &str) -> Cell {
         Cell::new(&Account::new("a").unwrap(), kind, id)
@@ -201,6 +232,11 @@ mod tests {
         let frontend = Uuid::new_v4();
         assert_eq!(keys.frontend_of(&keys.frontend(frontend)), Some(frontend));
         assert_eq!(keys.cell_key(&keys.clock()), None);
+        let (account, snapshot) = (Account::new("a").unwrap(), Uuid::new_v4());
+        let key = keys.snapshot(&account, snapshot);
+        assert_eq!(keys.snapshot_of(&key), Some((account.clone(), snapshot)));
+        assert!(keys.snapshots(&account).contains(&key) && keys.all_snapshots().contains(&key));
+        assert!(!keys.snapshots(&Account::new("a-").unwrap()).contains(&key));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! A lane of requests is one batch after another: read at one version, decide, commit (`committer`). Two
 //! batches that touch an account conflict in the account's own row and nowhere else; who was refused again
 //! and again claims the lane (`turns`). A commit of unknown fate is settled by the record that it writes of
-//! itself (`settling`). Whoever waits for a cell has a native watch on it (`watches`). Time is a stored mark that
+//! itself (`settling`). An account is read as of one moment however long that takes (`snapshots`, `saving`).
+//! Whoever waits for a cell has a native watch on it (`watches`). Time is a stored mark that
 //! the frontends advance together (`clock`, `housekeeping`).
 //!
 //! Everything lies under one prefix (`keys`), and nothing outside it is touched.
@@ -22,7 +23,9 @@ mod opening;
 mod pages;
 mod pieces;
 mod rows;
+mod saving;
 mod settling;
+mod snapshots;
 mod store;
 mod sweeping;
 mod turns;

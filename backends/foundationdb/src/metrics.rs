@@ -11,6 +11,7 @@ pub struct FoundationDbMetrics {
     pub(crate) retries: Counter,
     pub(crate) settled: Counter,
     pub(crate) claims: Counter,
+    pub(crate) saved_rows: Counter,
     pub(crate) watches: Gauge,
     pub(crate) other_frontends: Gauge,
     pub(crate) is_sweeper: Gauge,
@@ -36,6 +37,11 @@ impl FoundationDbMetrics {
             "dragon_foundationdb_claims",
             "Lanes claimed because others were faster again and again",
             &self.claims,
+        );
+        counter(
+            "dragon_foundationdb_saved_rows",
+            "Rows saved for an account that is being read as a whole, before they were changed",
+            &self.saved_rows,
         );
         let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
         gauge("dragon_foundationdb_watches", "Native watches", &self.watches);

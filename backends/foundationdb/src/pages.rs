@@ -2,18 +2,20 @@
 
 use crate::committer::Frontend;
 use crate::failure::Failure;
-use crate::keys::CellKey;
+use crate::keys::{CellKey, Keys};
+use crate::rows::{damaged, split_head};
 use bytes::{Bytes, BytesMut};
 use dragon_contract::{AccountsPage, BackendError, stored_cell};
-use dragon_core::cell::{Account, past};
+use dragon_core::cell::{Account, Cell, Kind, past};
 use dragon_core::page::{Page, Query};
 use foundationdb::options::StreamingMode;
 use foundationdb::{RangeOption, Transaction};
 use futures_util::TryStreamExt as _;
+use std::ops::{ControlFlow, Range};
 
 /// A row whose pieces are still to come.
 struct Begun {
-    name: Bytes,
+    cell: Cell,
     row: BytesMut,
     /// How many are still to come.
     missing: u8,
@@ -26,22 +28,32 @@ pub(crate) async fn scan(frontend: &Frontend, query: &Query) -> Result<Page, Fai
     let meta_row = crate::rows::read_all(&transaction, keys, std::slice::from_ref(&meta), usize::MAX).await?;
     let meta_row = meta_row.into_iter().next().and_then(|found| found.row);
     let mut page = Page::begin(query, meta_row.as_ref(), frontend.clock.now_ms())?;
-    let (from, end) = (keys.name(&query.from()), keys.name(&query.end()));
-    let range = RangeOption { mode: StreamingMode::Iterator, ..RangeOption::from((from, end)) };
+    each_row(&transaction, keys, &(query.from()..query.end()), |cell, row| Ok(page.push(cell, row)?)).await?;
+    Ok(page)
+}
+
+/// Hands the rows of these names to `visit` in their order, until it says stop. Whether it did.
+pub(crate) async fn each_row(
+    transaction: &Transaction,
+    keys: &Keys,
+    names: &Range<Vec<u8>>,
+    mut visit: impl FnMut(Cell, Bytes) -> Result<ControlFlow<()>, Failure>,
+) -> Result<bool, Failure> {
+    let range = RangeOption::from((keys.name(&names.start), keys.name(&names.end)));
+    let range = RangeOption { mode: StreamingMode::Iterator, ..range };
     let mut stored = transaction.get_ranges_keyvalues(range, true);
     let mut begun: Option<Begun> = None;
     while let Some(next) = stored.try_next().await? {
         match keys.cell_key(next.key()) {
             Some(CellKey::Head(name)) => {
                 refuse_incomplete(begun.take())?;
-                let damaged =
-                    || BackendError::Corrupt(format!("the row of {} is empty", name.escape_ascii()));
-                let (&missing, first) = next.value().split_first().ok_or_else(damaged)?;
-                begun =
-                    Some(Begun { name: Bytes::copy_from_slice(name), row: BytesMut::from(first), missing });
+                let cell = stored_cell(Bytes::copy_from_slice(name))?;
+                let (number, first) = split_head(&cell, next.value())?;
+                let missing = if cell.kind() == Kind::Meta { 0 } else { number };
+                begun = Some(Begun { cell, row: BytesMut::from(first), missing });
             }
             Some(CellKey::Piece(name)) => match &mut begun {
-                Some(begun) if begun.name == name && begun.missing > 0 => {
+                Some(begun) if begun.cell.as_bytes() == name && begun.missing > 0 => {
                     begun.row.extend_from_slice(next.value());
                     begun.missing -= 1;
                 }
@@ -52,22 +64,19 @@ pub(crate) async fn scan(frontend: &Frontend, query: &Query) -> Result<Page, Fai
         }
         if begun.as_ref().is_some_and(|begun| begun.missing == 0)
             && let Some(whole) = begun.take()
-            && page.push(stored_cell(whole.name)?, whole.row.freeze())?.is_break()
+            && visit(whole.cell, whole.row.freeze())?.is_break()
         {
-            return Ok(page);
+            return Ok(true);
         }
     }
     refuse_incomplete(begun)?;
-    Ok(page)
+    Ok(false)
 }
 
 fn refuse_incomplete(begun: Option<Begun>) -> Result<(), Failure> {
     match begun {
         None => Ok(()),
-        Some(begun) => {
-            let what = format!("the row of {} lacks a piece", begun.name.escape_ascii());
-            Err(Failure::Final(BackendError::Corrupt(what)))
-        }
+        Some(begun) => Err(damaged(&begun.cell, "lacks a piece")),
     }
 }
 

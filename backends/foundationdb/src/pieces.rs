@@ -1,8 +1,14 @@
 //! A row in pieces: a value of FoundationDB has at most 100,000 bytes. The first piece begins with the number
 //! of the further ones. It is what watches compare, on both sides, so of a large row it has the header only.
-//! An account's own row has none; there the number is 1 once any row of the account was in several pieces, so that in all others nobody has to look for pieces that a new row leaves behind.
+//! An account's own row has none; there the number holds flags of the account.
 
 use dragon_core::layout::HEADER_BYTES;
+
+/// Flag of an account: a row of it was in several pieces once. In all others nobody has to look for pieces that a
+/// new row leaves behind.
+pub(crate) const HAS_PIECES: u8 = 1;
+/// Flag of an account: it is being read as of one moment (`snapshots`).
+pub(crate) const IS_BEING_READ: u8 = 2;
 
 /// Bytes of a row in one of its further pieces: 10 % below the limit.
 const PIECE_BYTES: usize = 90_000;

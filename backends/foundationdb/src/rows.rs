@@ -21,11 +21,11 @@ const LARGE_READS_AT_ONCE: usize = 8;
 pub(crate) struct Found {
     /// `None` = there is no such row.
     pub(crate) row: Option<Bytes>,
-    /// The number before it: further pieces, or whether its account has rows in pieces.
+    /// The number before it: further pieces, or an account's flags.
     pub(crate) number: u8,
 }
 
-fn damaged(cell: &Cell, what: &str) -> Failure {
+pub(crate) fn damaged(cell: &Cell, what: &str) -> Failure {
     Failure::Final(BackendError::Corrupt(format!("the row of {cell:?} {what}")))
 }
 
@@ -36,10 +36,24 @@ pub(crate) async fn read_all(
     cells: &[Cell],
     bytes_max: usize,
 ) -> Result<Vec<Found>, Failure> {
+    read_as_wanted(transaction, keys, cells, |_| false, bytes_max).await
+}
+
+/// The same, with no more than the header, perhaps, of rows of which that is enough.
+pub(crate) async fn read_as_wanted(
+    transaction: &Transaction,
+    keys: &Keys,
+    cells: &[Cell],
+    is_header_enough: impl Fn(&Cell) -> bool,
+    bytes_max: usize,
+) -> Result<Vec<Found>, Failure> {
     let heads: Vec<_> = cells.iter().map(|cell| read_head(transaction, keys, cell)).collect();
     let heads: Vec<Found> = stream::iter(heads).buffered(READS_AT_ONCE).try_collect().await?;
-    let rows: Vec<_> =
-        cells.iter().zip(heads).map(|(cell, head)| read_rest(transaction, keys, cell, head)).collect();
+    let rows: Vec<_> = cells
+        .iter()
+        .zip(heads)
+        .map(|(cell, head)| read_rest(transaction, keys, cell, head, is_header_enough(cell)))
+        .collect();
     let mut reading = stream::iter(rows).buffered(LARGE_READS_AT_ONCE);
     let mut found = Vec::with_capacity(cells.len());
     let mut bytes = 0;
@@ -52,13 +66,18 @@ pub(crate) async fn read_all(
     Ok(found)
 }
 
+/// The number before a row's first piece, and the piece.
+pub(crate) fn split_head<'a>(cell: &Cell, head: &'a [u8]) -> Result<(u8, &'a [u8]), Failure> {
+    head.split_first().map(|(number, first)| (*number, first)).ok_or_else(|| damaged(cell, "is empty"))
+}
+
 /// Reads a row's first piece.
 async fn read_head(transaction: &Transaction, keys: &Keys, cell: &Cell) -> Result<Found, Failure> {
     let is_snapshot = cell.kind() != Kind::Meta;
     let Some(head) = transaction.get(&keys.head(cell), is_snapshot).await? else {
         return Ok(Found::default());
     };
-    let (&number, first) = head.split_first().ok_or_else(|| damaged(cell, "is empty"))?;
+    let (number, first) = split_head(cell, &head)?;
     Ok(Found { row: Some(Bytes::copy_from_slice(first)), number })
 }
 
@@ -68,8 +87,10 @@ async fn read_rest(
     keys: &Keys,
     cell: &Cell,
     head: Found,
+    is_header_enough: bool,
 ) -> Result<Found, Failure> {
-    let (Some(first), 1.., true) = (&head.row, head.number, cell.kind() != Kind::Meta) else {
+    let is_all = is_header_enough || cell.kind() == Kind::Meta;
+    let (Some(first), 1.., false) = (&head.row, head.number, is_all) else {
         return Ok(head);
     };
     let mut row = BytesMut::from(first.as_ref());

@@ -10,10 +10,10 @@ use crate::keys::Keys;
 use crate::metrics::FoundationDbMetrics;
 use crate::network::Network;
 use crate::watches::{WATCHES_OF_CLIENT_MAX, Watches};
-use crate::{opening, pages, rows, sweeping};
+use crate::{opening, pages, rows, snapshots, sweeping};
 use dragon_contract::{
-    AccountsPage, Backend, BackendError, CommitFuture, Health, LOAD_BYTES_MAX, Loaded, Result, Wakeups,
-    lane_of, mark_accounts,
+    AccountsPage, Backend, BackendError, CommitFuture, Health, LOAD_BYTES_MAX, Loaded, Result, Snapshot,
+    Wakeups, lane_of, mark_accounts,
 };
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
@@ -155,7 +155,7 @@ impl Drop for Shared {
 }
 
 /// A read that takes too long is given up; one whose version has become too old is done again.
-async fn read<T, Reading>(reading: impl Fn() -> Reading) -> Result<T>
+pub(crate) async fn read<T, Reading>(reading: impl Fn() -> Reading) -> Result<T>
 where
     Reading: Future<Output = std::result::Result<T, Failure>>,
 {
@@ -214,6 +214,11 @@ impl Backend for FoundationDbStore {
     async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
         self.refuse_unless_open()?;
         read(|| pages::accounts(&self.0.frontend, after, limit)).await
+    }
+
+    async fn snapshot(&self, account: &Account) -> Result<Box<dyn Snapshot>> {
+        self.refuse_unless_open()?;
+        snapshots::begin(&self.0.frontend, account).await
     }
 
     /// Sweeps only where this frontend is the one elected to.

@@ -6,7 +6,7 @@
 
 use crate::failure::Failure;
 use crate::keys::Keys;
-use crate::pieces::{cut, further_pieces};
+use crate::pieces::{HAS_PIECES, cut, further_pieces};
 use crate::rows::{Found, is_in_pieces};
 use bytes::Bytes;
 use dragon_core::batch::RowMap;
@@ -69,8 +69,11 @@ impl Writes<'_> {
             (_, false) => conflict,
             (_, true) => 0,
         };
-        let may_be_cut = self.numbers.contains_key(cell)
-            || !self.before.contains_key(cell) && self.numbers.contains_key(&Cell::meta(&cell.account()));
+        let may_be_cut = match cell.kind() {
+            Kind::Meta => false,
+            _ if self.before.contains_key(cell) => self.numbers.contains_key(cell),
+            _ => self.has_pieces(cell),
+        };
         let pieces = if may_be_cut { clear } else { 0 };
         let was_noted = self.before.get(cell).is_some_and(Option::is_some);
         let note = if was_noted && !is_large { clear } else { 0 };
@@ -82,6 +85,11 @@ impl Writes<'_> {
             }
         };
         conflicts + pieces + note + written
+    }
+
+    /// Whether a cell's account has, or had, rows in several pieces.
+    fn has_pieces(&self, cell: &Cell) -> bool {
+        self.numbers.get(&Cell::meta(&cell.account())).is_some_and(|flags| flags & HAS_PIECES > 0)
     }
 
     /// A row that can't be read is not swept either.
@@ -119,8 +127,9 @@ impl Writes<'_> {
             match row {
                 None => transaction.clear(&self.keys.head(cell)),
                 Some(row) if cell.kind() == Kind::Meta => {
-                    let had = self.numbers.contains_key(cell) || cut_now.contains(cell.account_name());
-                    transaction.set(&self.keys.head(cell), &[&[u8::from(had)], row.as_ref()].concat());
+                    let cut_now = if cut_now.contains(cell.account_name()) { HAS_PIECES } else { 0 };
+                    let flags = self.numbers.get(cell).copied().unwrap_or_default() | cut_now;
+                    transaction.set(&self.keys.head(cell), &[&[flags], row.as_ref()].concat());
                 }
                 Some(row) => self.apply_row(transaction, cell, row)?,
             }
@@ -174,7 +183,7 @@ impl Writes<'_> {
             .collect();
         // Only an account that ever had such rows may have some that were not read.
         let unread = self.rows.keys().filter(|cell| {
-            !self.before.contains_key(*cell) && self.numbers.contains_key(&Cell::meta(&cell.account()))
+            cell.kind() != Kind::Meta && !self.before.contains_key(*cell) && self.has_pieces(cell)
         });
         let looks: Vec<_> = unread.map(|cell| is_in_pieces(transaction, self.keys, cell)).collect();
         let mut looking = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);

@@ -148,7 +148,8 @@ impl Backend for MemoryStore {
         let state = self.state.lock();
         let names = all_of(account);
         let rows = state.rows.range(Bytes::from(names.start)..Bytes::from(names.end));
-        let rows: Result<Vec<_>> = rows.map(|(name, row)| Ok((stored_cell(name.clone())?, row.clone()))).collect();
+        let rows: Result<Vec<_>> =
+            rows.map(|(name, row)| Ok((stored_cell(name.clone())?, row.clone()))).collect();
         Ok(Box::new(Gathered::new(rows?)))
     }
 

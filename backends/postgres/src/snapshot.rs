@@ -32,7 +32,8 @@ impl Default for Snapshots {
 
 impl Snapshots {
     pub(crate) async fn begin(&self, sessions: &Sessions, account: &Account) -> Result<PostgresSnapshot> {
-        let busy = |_| BackendError::Busy(format!("{SNAPSHOTS_MAX} accounts are being read as a whole already"));
+        let busy =
+            |_| BackendError::Busy(format!("{SNAPSHOTS_MAX} accounts are being read as a whole already"));
         let permit = Arc::clone(&self.0).try_acquire_owned().map_err(busy)?;
         let connection = in_time(begin(sessions)).await?;
         let lane = rows::lane(&Cell::meta(account));

@@ -58,7 +58,8 @@ pub async fn snapshot_is_whole(store: Arc<dyn Backend>) {
         let rows = read(&mut begin(&client, name).await, name).await;
         let kinds = [(Kind::Meta, ""), (Kind::Value, "k"), (Kind::Value, "old"), (Kind::Counter, "c")];
         let more = [(Kind::Lock, "l"), (Kind::Idempotency, "i"), (Kind::Idempotency, "j")];
-        let expected: Vec<Cell> = kinds.into_iter().chain(more).map(|(kind, id)| cell(name, kind, id)).collect();
+        let expected: Vec<Cell> =
+            kinds.into_iter().chain(more).map(|(kind, id)| cell(name, kind, id)).collect();
         assert_eq!(rows.iter().map(|(cell, _)| cell.clone()).collect::<Vec<_>>(), expected);
         assert_loads_alike(&client, &rows).await;
     }
@@ -125,7 +126,8 @@ pub async fn snapshot_is_one_moment(store: Arc<dyn Backend>) {
         let expected = [large(at, 'b'), "never".into(), "1".into(), large(at, 'a')];
         assert!(layout::value(row) == expected[at % changes.len()], "{at}");
     }
-    let small = second_rows.iter().filter(|(cell, _)| cell.kind() == Kind::Value && cell.id().starts_with('s'));
+    let small =
+        second_rows.iter().filter(|(cell, _)| cell.kind() == Kind::Value && cell.id().starts_with('s'));
     assert!(small.clone().all(|(_, row)| layout::value(row) == "1") && small.count() == LARGE_ROWS);
 }
 

@@ -3,6 +3,7 @@
 
 mod frontends;
 mod sizes;
+mod snapshots;
 
 use dragon_contract::Backend;
 use dragon_contract::conformance::Case;
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
     }
     *NETWORK.lock().expect("nobody has it") = Some(Network::start().expect("the client starts"));
     let conformance = dragon_contract::conformance_suite!(cases of open);
-    let cases = conformance.into_iter().chain(frontends::CASES).chain(sizes::CASES);
+    let cases = conformance.into_iter().chain(frontends::CASES).chain(sizes::CASES).chain(snapshots::CASES);
     let conclusion = libtest_mimic::run(&arguments, cases.map(trial).collect());
     drop(NETWORK.lock().expect("all tests have ended").take());
     conclusion.exit_code()

@@ -13,7 +13,8 @@ use dragon_core::verdict::Verdict;
 use dragon_private_foundationdb::fresh_address;
 use std::sync::Arc;
 
-pub const CASES: [Case; 4] = [
+pub const CASES: [Case; 5] = [
+    ("versions_of_large_values_are_cheap", || Box::pin(versions_of_large_values_are_cheap())),
     ("a_batch_of_small_rows_is_cut_too", || Box::pin(a_batch_of_small_rows_is_cut_too())),
     ("the_largest_request_of_the_longest_keys", || Box::pin(the_largest_request_of_the_longest_keys())),
     ("a_batch_is_cut_to_what_fits", || Box::pin(a_batch_is_cut_to_what_fits())),
@@ -22,22 +23,22 @@ pub const CASES: [Case; 4] = [
 
 const KEYS: usize = 1_000;
 
-fn account() -> Account {
+pub fn account() -> Account {
     Account::new(&"a".repeat(128)).expect("a name")
 }
 
-fn set(key: &str, value_bytes: usize, ttl_s: Option<u64>) -> SetDraft {
+pub fn set(key: &str, value_bytes: usize, ttl_s: Option<u64>) -> SetDraft {
     let value = Bytes::from(format!("\"{}\"", "v".repeat(value_bytes - 2)));
     SetDraft { key: key.into(), value: Some(value), ttl_s, ..SetDraft::default() }
 }
 
-fn entry(kv_set: Vec<SetDraft>) -> Entry {
+pub fn entry(kv_set: Vec<SetDraft>) -> Entry {
     let draft = Draft { kv_set, ..Draft::default() };
     let request = Request::new(account(), draft, &Limits::default()).expect("a valid request");
     Entry { request: Arc::new(request), turn: Turn::First }
 }
 
-fn applied(verdicts: &[Verdict]) -> usize {
+pub fn applied(verdicts: &[Verdict]) -> usize {
     assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Applied(_))), "{verdicts:?}");
     verdicts.len()
 }
@@ -72,6 +73,27 @@ async fn a_batch_is_cut_to_what_fits() {
         commits += 1;
     }
     assert!((2..=4).contains(&commits), "{commits}");
+}
+
+/// All of them could not be read in a transaction's five seconds.
+async fn versions_of_large_values_are_cheap() {
+    let store = connect(&tokio::task::block_in_place(fresh_address)).await;
+    const LARGE: usize = 400;
+    let key = |number: usize| format!("large-{number:03}");
+    for first in (0..LARGE).step_by(8) {
+        let sets = (first..first + 8).map(|number| set(&key(number), 1 << 20, None));
+        let batch: Vec<Entry> = sets.map(|set| entry(vec![set])).collect();
+        let mut left = batch.as_slice();
+        while !left.is_empty() {
+            left = &left[applied(&store.commit(left.into()).await.expect("it is committed").verdicts)..];
+        }
+    }
+    let sets = (0..LARGE).map(|number| {
+        let version = Some(number as u64 + 1);
+        SetDraft { if_version: version, ..set(&key(number), 2, None) }
+    });
+    let outcome = store.commit([entry(sets.collect())].into()).await.expect("it is committed");
+    assert_eq!(applied(&outcome.verdicts), 1);
 }
 
 /// Counters of the longest names are small, but their names are told four times.
