@@ -275,6 +275,11 @@ impl From<Rejection> for ApiError {
                 let message = "The counter would leave the signed 64-bit range; add less.";
                 Self::new(Code::CounterOverflow, message).with_text("Key", &key)
             }
+            Rejection::Replacing => {
+                let message =
+                    "An import is replacing the account's content; nothing was applied, send the request again.";
+                Self::new(Code::Unavailable, message)
+            }
             Rejection::AnswerTooLarge { bytes_max } => {
                 let message =
                     format!("The answer would be larger than {bytes_max} bytes; ask for fewer keys.");

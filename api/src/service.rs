@@ -103,13 +103,13 @@ fn write_page(kind: Kind, page: Page, waiting: Vec<usize>) -> Result<Bytes, layo
     let name = match kind {
         Kind::Counter => "Counters",
         Kind::Lock => "Locks",
-        Kind::Value | Kind::Meta | Kind::Idempotency => "KV",
+        Kind::Value | Kind::Meta | Kind::Idempotency | Kind::Staged => "KV",
     };
     answer.array(name, page.shown.iter().zip(waiting), |json, (shown, waiting)| {
         let written = match kind {
             Kind::Counter => write_counter(json, shown),
             Kind::Lock => write_lock(json, shown, waiting),
-            Kind::Value | Kind::Meta | Kind::Idempotency => write_value(json, shown),
+            Kind::Value | Kind::Meta | Kind::Idempotency | Kind::Staged => write_value(json, shown),
         };
         corrupt = written.err();
         corrupt.is_none()

@@ -127,6 +127,9 @@ impl Frontend {
             mark(&self.lanes, &query.account).await?;
             page = self.backend.scan(query).await?;
         }
+        if page.is_replaced {
+            return Err(Failure::Rejected(Rejection::Replacing));
+        }
         let waiting = page.shown.iter().map(|shown| self.queues.waiting(&shown.cell)).collect();
         Ok((page, waiting))
     }
@@ -143,10 +146,27 @@ impl Frontend {
         Ok(())
     }
 
+    /// The store, for what goes past lanes and queues: reading accounts as a whole.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// Whether the server is going down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
     /// Goes down: everything that waits is told so, now and from now on.
     pub fn drain(&self) {
         self.drain.cancel();
     }
+}
+
+/// An import is putting other content into an account's place, which does not take long.
+pub(crate) fn being_replaced() -> BackendError {
+    BackendError::Busy("an import is replacing the account's content".into())
 }
 
 /// Fixes the account's time mark at now, because an expiry is about to be shown.

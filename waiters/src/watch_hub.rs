@@ -1,7 +1,7 @@
 //! Watches: one registration at the store per key however many clients wait. On waking there is one
 //! read and one answer, fanned out. The store's wake-up is a hint; the read is the truth.
 
-use crate::frontend::{Failure, Watched, mark};
+use crate::frontend::{Failure, Watched, being_replaced, mark};
 use crate::metrics::WaiterMetrics;
 use crate::topic::Topic;
 use dragon_contract::{Backend, BackendError};
@@ -106,7 +106,10 @@ impl WatchHub {
                     self.next_look(&topic, &key, &observed).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, ?key, "reading a watched key failed; it is tried again");
+                    match &error {
+                        BackendError::Busy(_) => tracing::debug!(%error, ?key, "a watched key is read later"),
+                        _ => tracing::warn!(%error, ?key, "reading a watched key failed; it is tried again"),
+                    }
                     arrived.fail(&error);
                     tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
                 }
@@ -151,6 +154,9 @@ impl Source {
     async fn read(&self, key: &Cell, account: &Account) -> Result<Observed, BackendError> {
         loop {
             let observed = self.look(key, account).await?;
+            if observed.is_replaced {
+                return Err(being_replaced());
+            }
             if !observed.needs_mark {
                 return Ok(observed);
             }

@@ -15,9 +15,9 @@ use std::sync::Arc;
 /// # Errors
 /// The store's. Some accounts may be marked then, which does no harm.
 pub async fn mark_accounts(store: &dyn Backend, cells: &[Cell]) -> Result<()> {
-    let accounts: BTreeSet<&str> = cells.iter().map(Cell::account_name).collect();
+    let accounts: BTreeSet<Account> = cells.iter().map(Cell::account).collect();
     let mut lanes: BTreeMap<usize, Vec<Entry>> = BTreeMap::new();
-    for account in accounts.into_iter().filter_map(|name| Account::new(name).ok()) {
+    for account in accounts {
         let lane = lane_of(account.as_str(), store.lanes().max(1));
         let entry = Entry { request: Arc::new(Request::mark(account)), turn: Turn::First };
         lanes.entry(lane).or_default().push(entry);

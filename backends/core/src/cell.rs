@@ -11,12 +11,27 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Account(Arc<str>);
 
+/// Before all others in the order of names.
+const SYSTEM: &str = ".";
+
 /// The text is no account name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an account is 1 to 128 of the characters A-Z a-z 0-9 _ . - and neither . nor ..")]
 pub struct InvalidAccount;
 
 impl Account {
+    /// The account of the servers themselves, whose name no client can give.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(SYSTEM.into())
+    }
+
+    /// Whether it is [`system`](Self::system).
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        *self.0 == *SYSTEM
+    }
+
     /// Checks the name.
     ///
     /// # Errors
@@ -51,6 +66,15 @@ impl fmt::Display for Account {
     }
 }
 
+/// Hexadecimal digits of an import's number at the beginning of a staged cell's id.
+const IMPORT_DIGITS: usize = 16;
+
+/// The beginning of the ids of all cells that are [`staged`](Cell::staged) by an import.
+#[must_use]
+pub fn staged_prefix(import: u64) -> String {
+    format!("{import:016x}")
+}
+
 /// The name spaces of an account. The numbers are part of the stored format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -65,11 +89,13 @@ pub enum Kind {
     Lock = 3,
     /// An idempotency id.
     Idempotency = 4,
+    /// A row of one of the kinds before that an import has brought, not yet in its place.
+    Staged = 5,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Meta, Self::Value, Self::Counter, Self::Lock, Self::Idempotency]
+        [Self::Meta, Self::Value, Self::Counter, Self::Lock, Self::Idempotency, Self::Staged]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
@@ -103,13 +129,31 @@ impl Cell {
         Self::new(account, Kind::Meta, "")
     }
 
+    /// Where a row is kept that an import has brought for this cell, until it is put into its place.
+    #[must_use]
+    pub fn staged(&self, import: u64) -> Self {
+        let id = format!("{}{}{}", staged_prefix(import), self.kind() as u8, self.id());
+        Self::new(&self.account(), Kind::Staged, &id)
+    }
+
+    /// The cell for which this one is [`staged`](Self::staged); `None` when it is not.
+    #[must_use]
+    pub fn destination(&self) -> Option<Self> {
+        let (kind, id) = self.id().get(IMPORT_DIGITS..)?.split_at_checked(1)?;
+        let kind = Kind::from_byte(kind.parse().ok()?)?;
+        (self.kind() == Kind::Staged).then(|| Self::new(&self.account(), kind, id))
+    }
+
     /// Reads a name back from a store. `None` when the bytes are no cell's name.
     #[must_use]
     pub fn from_bytes(bytes: Bytes) -> Option<Self> {
         let account_len = bytes.iter().take(ACCOUNT_BYTES_MAX + 1).position(|byte| *byte == 0)?;
         let cell = Self { account_len: account_len as u8, bytes };
         Kind::from_byte(*cell.bytes.get(account_len + 1)?)?;
-        Account::new(std::str::from_utf8(&cell.bytes[..account_len]).ok()?).ok()?;
+        let account = std::str::from_utf8(&cell.bytes[..account_len]).ok()?;
+        if account != SYSTEM {
+            Account::new(account).ok()?;
+        }
         std::str::from_utf8(&cell.bytes[account_len + 2..]).ok()?;
         Some(cell)
     }
@@ -210,6 +254,12 @@ mod tests {
             let back = Cell::from_bytes(cell.as_bytes().clone()).unwrap();
             assert_eq!((back.account_name(), back.kind(), back.id()), (account, kind, id));
         }
+        let system = Cell::new(&Account::system(), Kind::Value, "k");
+        assert_eq!(Cell::from_bytes(system.as_bytes().clone()), Some(system));
+        let staged = cells[3].staged(0x1f4);
+        assert_eq!((staged.id(), staged.destination()), ("00000000000001f41é", Some(cells[3].clone())));
+        assert!(staged.id().starts_with(&staged_prefix(0x1f4)));
+        assert_eq!(cells[3].destination(), None);
         for bad in [&b"a"[..], b"a\0", b"a\0\x09k", b"\0\x01k", b"a\0\x01\xff"] {
             assert_eq!(Cell::from_bytes(Bytes::copy_from_slice(bad)), None);
         }

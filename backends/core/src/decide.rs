@@ -7,6 +7,7 @@ use crate::answer::{Answer, push_counter, push_value};
 use crate::cell::{Account, Cell, Kind};
 use crate::layout::{self, Header, Kept, LockRow, Meta};
 use crate::limits::KEPT_ANSWER_BYTES_MAX;
+use crate::replace::decide_step;
 use crate::request::{CounterChange, Held, Idempotency, LockStep, Request, ValueChange, Wanted};
 use crate::verdict::{Applied, Blocked, Granted, Rejection, Rows, Verdict};
 use bytes::Bytes;
@@ -48,6 +49,12 @@ pub fn decide<R: Rows>(
 ) -> Result<Decision, R::Error> {
     let meta_row = rows.row(request.meta())?;
     let meta = layout::read_meta(request.meta(), meta_row.as_ref())?;
+    if let Some(step) = request.as_step() {
+        return decide_step(step, (request.meta(), meta), rows);
+    }
+    if meta.replacement.is_some() && !request.is_mark() {
+        return Ok(Decision { verdict: Verdict::Rejected(Rejection::Replacing), writes: Vec::new() });
+    }
     let mut decider = Decider {
         request,
         rows,
@@ -122,7 +129,7 @@ impl<R: Rows> Decider<'_, R> {
         if raise || mark {
             let revision = if raise { self.revision } else { meta.revision };
             let mark_ms = if mark { self.now_ms } else { meta.mark_ms };
-            let row = layout::write_meta(Meta { revision, mark_ms });
+            let row = layout::write_meta(Meta { revision, mark_ms, ..meta });
             self.writes.push((self.request.meta().clone(), Some(row)));
         }
         Decision { verdict, writes: self.writes }

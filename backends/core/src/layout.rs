@@ -4,12 +4,14 @@
 //! byte 0      format version (1)
 //! 1..9        revision of the last write: the stamp of the cell
 //! 9..17       expiry, Unix milliseconds; 0 = never
-//! 17..        Meta        time mark (u64)
+//! 17..        Meta        time mark (u64); once there was an import also 0 = open, 1 = closed for the import, 2 = and
+//!                         the former content is gone, import (u64), driver (u64)
 //!             Value       the JSON, byte for byte
 //!             Counter     the number (i64)
 //!             Lock        handle (u64), owner (UTF-8, may be empty = none given)
 //!             Idempotency fingerprint (16 bytes), then 0 = answer not kept,
 //!                         1 + the answer, 2 + the id beside which the answer is kept
+//!             Staged      as that of the cell for which it is staged
 //! ```
 
 use crate::UnixMs;
@@ -40,6 +42,19 @@ pub struct Meta {
     pub revision: u64,
     /// The latest time at which an expiry has been shown: the account's time never reads earlier.
     pub mark_ms: UnixMs,
+    /// Set while an import replaces the account's content: every request is turned away.
+    pub replacement: Option<Replacement>,
+    /// The last driver of an import; 0 = there was none.
+    pub driver: u64,
+}
+
+/// How far an import has come that replaces an account's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// The import.
+    pub import: u64,
+    /// Whether the former content is gone; from then on the new one is put into its place.
+    pub is_cleared: bool,
 }
 
 /// What every row but [`Meta`] begins with.
@@ -127,7 +142,7 @@ pub fn stamp(cell: &Cell, row: Option<&Bytes>) -> Result<u64, Corrupt> {
 pub fn sweep_at_ms(cell: &Cell, row: &[u8]) -> Result<Option<UnixMs>, Corrupt> {
     let header = header(cell, row)?;
     Ok(match (cell.kind(), header.expires_ms) {
-        (_, 0) => None,
+        (_, 0) | (Kind::Staged, _) => None,
         (Kind::Lock, expires_ms) => Some(expires_ms.saturating_add(EXPIRED_LOCK_KEPT_MS)),
         (_, expires_ms) => Some(expires_ms),
     })
@@ -138,6 +153,12 @@ pub fn sweep_at_ms(cell: &Cell, row: &[u8]) -> Result<Option<UnixMs>, Corrupt> {
 pub fn write_meta(meta: Meta) -> Bytes {
     let mut row = begin(Header { revision: meta.revision, expires_ms: 0 }, 8);
     row.put_u64(meta.mark_ms);
+    if meta.driver > 0 {
+        let state = meta.replacement.map_or(0, |replacement| 1 + u8::from(replacement.is_cleared));
+        row.put_u8(state);
+        row.put_u64(meta.replacement.map_or(0, |replacement| replacement.import));
+        row.put_u64(meta.driver);
+    }
     row.freeze()
 }
 
@@ -149,7 +170,16 @@ pub fn read_meta(cell: &Cell, row: Option<&Bytes>) -> Result<Meta, Corrupt> {
     let Some(row) = row else { return Ok(Meta::default()) };
     let revision = header(cell, row)?.revision;
     let mark_ms = u64_at(row, HEADER_BYTES).ok_or_else(|| damaged(cell, "too short"))?;
-    Ok(Meta { revision, mark_ms })
+    let after = &row[HEADER_BYTES + 8..];
+    let (replacement, driver) = match (after.first(), u64_at(after, 1), u64_at(after, 9)) {
+        (None, ..) => (None, 0),
+        (Some(0), Some(_), Some(driver)) if after.len() == 17 => (None, driver),
+        (Some(&state @ (1 | 2)), Some(import), Some(driver)) if after.len() == 17 => {
+            (Some(Replacement { import, is_cleared: state == 2 }), driver)
+        }
+        _ => return Err(damaged(cell, "unknown account state")),
+    };
+    Ok(Meta { revision, mark_ms, replacement, driver })
 }
 
 /// Writes a value's row.
@@ -258,5 +288,13 @@ mod tests {
             assert!(read_idempotency(&cell, &short).is_err());
         }
         assert!(header(&cell, &[2; 40]).is_err());
+        let replaced = |is_cleared| Some(Replacement { import: 3, is_cleared });
+        for (replacement, driver) in [(None, 0), (None, 4), (replaced(false), 4), (replaced(true), 5)] {
+            let meta = Meta { revision: 7, mark_ms: 8, replacement, driver };
+            let row = write_meta(meta);
+            assert_eq!(read_meta(&cell, Some(&row)).unwrap(), meta);
+            let longer: Bytes = [row.as_ref(), &[0]].concat().into();
+            assert!(read_meta(&cell, Some(&longer)).is_err());
+        }
     }
 }

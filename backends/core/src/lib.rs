@@ -14,6 +14,7 @@ pub mod layout;
 pub mod limits;
 pub mod observe;
 pub mod page;
+pub mod replace;
 pub mod request;
 pub mod verdict;
 

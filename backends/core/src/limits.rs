@@ -41,6 +41,9 @@ pub const LIST_ENTRIES_MAX: usize = 1_000;
 pub const LIST_ENTRIES_DEFAULT: usize = 100;
 /// Largest revision, version or handle: what a signed 64-bit database column holds.
 pub const REVISION_MAX: u64 = i64::MAX as u64;
+/// How far an import raises the account's revision above the content's and the account's own: handles newer than
+/// the content may be in clients' hands.
+pub const REVISIONS_SKIPPED: u64 = 1 << 32;
 /// How long a lock whose lease ran out is remembered, so that the next holder is told, in
 /// milliseconds.
 pub const EXPIRED_LOCK_KEPT_MS: u64 = 86_400_000;

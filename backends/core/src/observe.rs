@@ -3,7 +3,7 @@
 use crate::UnixMs;
 use crate::answer::push_value;
 use crate::cell::Cell;
-use crate::layout::{self, Corrupt};
+use crate::layout::{self, Corrupt, Meta};
 use bytes::Bytes;
 
 /// A value as a watch sees it.
@@ -18,6 +18,8 @@ pub struct Observed {
     /// Whether an expiry was seen that the account's mark does not cover: it must be marked before
     /// anyone is told.
     pub needs_mark: bool,
+    /// Whether an import is putting other content into the account's place: nobody is told anything then.
+    pub is_replaced: bool,
     /// The answer's JSON: `Key`, `Version`, and `Value` where there is one.
     pub answer: Bytes,
 }
@@ -31,7 +33,7 @@ pub fn observe(
     value: (&Cell, Option<&Bytes>),
     now_ms: UnixMs,
 ) -> Result<Observed, Corrupt> {
-    let mark_ms = layout::read_meta(meta.0, meta.1)?.mark_ms;
+    let Meta { mark_ms, replacement, .. } = layout::read_meta(meta.0, meta.1)?;
     let now_ms = now_ms.max(mark_ms);
     let (cell, row) = value;
     let header = row.map(|row| layout::header(cell, row)).transpose()?;
@@ -44,6 +46,7 @@ pub fn observe(
         stamp: header.map_or(0, |header| header.revision),
         expires_in_ms: live.filter(|header| header.expires_ms > 0).map(|header| header.expires_ms - now_ms),
         needs_mark: live.is_none() && header.is_some_and(|header| header.expires_ms > mark_ms),
+        is_replaced: replacement.is_some(),
         answer: json.into(),
     })
 }

@@ -25,6 +25,8 @@ pub struct Query {
     pub entries_max: usize,
     /// About the largest answer, in bytes.
     pub answer_bytes_max: usize,
+    /// Whether rows that have expired are shown too: to the server, never to a client.
+    pub with_expired: bool,
 }
 
 impl Query {
@@ -49,7 +51,7 @@ impl Query {
             }
         }
         let (entries_max, answer_bytes_max) = (entries_max as usize, limits.answer_bytes);
-        Ok(Self { account, kind, prefix, after, entries_max, answer_bytes_max })
+        Ok(Self { account, kind, prefix, after, entries_max, answer_bytes_max, with_expired: false })
     }
 
     /// The account's own row, which a scan reads too.
@@ -107,6 +109,9 @@ pub struct Page {
     /// Whether an expiry was found that the account's mark does not cover: it must be marked before
     /// the page is answered.
     pub needs_mark: bool,
+    /// Whether an import is putting other content into the account's place: then the page is not to be answered.
+    pub is_replaced: bool,
+    with_expired: bool,
     entries_max: usize,
     bytes_left: usize,
     now_ms: UnixMs,
@@ -119,11 +124,13 @@ impl Page {
     /// # Errors
     /// [`Corrupt`] when the account's row can't be read.
     pub fn begin(query: &Query, meta_row: Option<&Bytes>, now_ms: UnixMs) -> Result<Self, Corrupt> {
-        let Meta { mark_ms, .. } = layout::read_meta(&query.meta(), meta_row)?;
+        let Meta { mark_ms, replacement, .. } = layout::read_meta(&query.meta(), meta_row)?;
         Ok(Self {
             shown: Vec::new(),
             more: false,
             needs_mark: false,
+            is_replaced: replacement.is_some(),
+            with_expired: query.with_expired,
             entries_max: query.entries_max,
             bytes_left: query.answer_bytes_max.saturating_sub(64),
             now_ms: now_ms.max(mark_ms),
@@ -137,7 +144,7 @@ impl Page {
     /// [`Corrupt`] when the row can't be read.
     pub fn push(&mut self, cell: Cell, row: Bytes) -> Result<ControlFlow<()>, Corrupt> {
         let header = layout::header(&cell, &row)?;
-        if !header.is_live(self.now_ms) {
+        if !self.with_expired && !header.is_live(self.now_ms) {
             self.needs_mark |= header.expires_ms > self.mark_ms;
             return Ok(ControlFlow::Continue(()));
         }

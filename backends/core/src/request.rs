@@ -5,6 +5,7 @@ use crate::cell::{Account, Cell, Kind};
 use crate::fingerprint;
 use crate::json;
 use crate::layout::FINGERPRINT_BYTES;
+use crate::replace::Step;
 use crate::limits::{
     IDEMPOTENCY_TTL_S_DEFAULT, IDEMPOTENCY_TTL_S_MAX, LOCK_DUR_S_MAX, LOCK_WAIT_S_MAX, Limits,
     OWNER_BYTES_MAX, REVISION_MAX, VALUE_TTL_S_MAX,
@@ -211,6 +212,7 @@ pub struct Request {
     sets: Vec<ValueOp>,
     gets: Vec<Cell>,
     answer_bytes_max: usize,
+    step: Option<Box<Step>>,
 }
 
 impl Request {
@@ -236,6 +238,7 @@ impl Request {
             gets: check.gets(draft.kv_get)?,
             account,
             answer_bytes_max: limits.answer_bytes,
+            step: None,
         };
         let asks_nothing = operations == 0 && request.idempotency.is_none();
         if asks_nothing && matches!(request.lock, LockStep::None) {
@@ -260,13 +263,26 @@ impl Request {
             gets: Vec::new(),
             account,
             answer_bytes_max: usize::MAX,
+            step: None,
         }
+    }
+
+    /// The server's own step in replacing the account's content. It raises no revision but in the last one.
+    #[must_use]
+    pub fn step(account: Account, step: Step) -> Self {
+        Self { step: Some(Box::new(step)), ..Self::mark(account) }
     }
 
     /// The server's own release of a lock whose new holder was found gone.
     #[must_use]
     pub fn release(account: Account, held: Held) -> Self {
         Self { lock: LockStep::Release(held), ..Self::mark(account) }
+    }
+
+    /// The step that it is, if it is one.
+    #[must_use]
+    pub fn as_step(&self) -> Option<&Step> {
+        self.step.as_deref()
     }
 
     /// The account that it is about.
@@ -339,6 +355,7 @@ impl Request {
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.idempotency.is_none()
+            && self.step.is_none()
             && matches!(self.lock, LockStep::None)
             && self.sets.is_empty()
             && self.counters.iter().all(|counter| counter.change == CounterChange::Read)
@@ -351,7 +368,7 @@ impl Request {
     }
 
     /// Every cell that it may read or write, its footprint, some perhaps twice. A duplicate's
-    /// answer may be kept beside another id, which only the stored row names.
+    /// answer may be kept beside another id, which only the stored row names. Of a [step](Step) it is what it may read.
     pub fn footprint(&self) -> impl Iterator<Item = &Cell> {
         self.before_sets().chain(self.sets.iter().map(|set| &set.cell)).chain(self.after_sets())
     }
@@ -368,7 +385,8 @@ impl Request {
     }
 
     fn after_sets(&self) -> impl Iterator<Item = &Cell> {
-        self.gets.iter().chain(self.counters.iter().map(|counter| &counter.cell))
+        let step = self.step.iter().flat_map(|step| step.read());
+        self.gets.iter().chain(self.counters.iter().map(|counter| &counter.cell)).chain(step)
     }
 
     /// The cells that deciding it may read. A set or a delete without `IfVersion` overwrites whatever is
@@ -391,7 +409,8 @@ impl Request {
             ValueChange::Put { json, .. } => json.len(),
             ValueChange::Delete => 0,
         });
-        self.footprint().map(|cell| cell.as_bytes().len()).sum::<usize>() + values.sum::<usize>()
+        let step = self.step.as_ref().map_or(0, |step| step.weight_bytes());
+        self.footprint().map(|cell| cell.as_bytes().len()).sum::<usize>() + values.sum::<usize>() + step
     }
 }
 

@@ -92,6 +92,8 @@ pub enum Rejection {
         /// The counter.
         key: String,
     },
+    /// An import is putting other content into the account's place.
+    Replacing,
     /// The answer would be larger than allowed.
     AnswerTooLarge {
         /// The limit, in bytes.

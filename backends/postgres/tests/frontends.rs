@@ -83,7 +83,7 @@ async fn a_change_that_nobody_told_of_is_found() {
     let mut connection = PgConnection::connect(&shared_url()).await.expect("a connection");
     // As another frontend would that dies before it tells: the counter is gone, the account's revision raised.
     let account = dragon_core::cell::Cell::meta(&counter().account());
-    let meta = dragon_core::layout::Meta { revision: seen + 1, mark_ms: 0 };
+    let meta = dragon_core::layout::Meta { revision: seen + 1, ..Default::default() };
     let change = format!(
         "WITH deleted AS (DELETE FROM {schema}.cell WHERE name = $1) \
          UPDATE {schema}.cell SET content = $3 WHERE name = $2"

@@ -125,7 +125,7 @@ impl Core {
     fn row_json(&self, cell: &Cell, row: &Bytes, mark_ms: u64) -> Value {
         let header = layout::header(cell, row).unwrap();
         match cell.kind() {
-            Kind::Meta => Value::Null,
+            Kind::Meta | Kind::Staged => Value::Null,
             Kind::Value => json!([header.revision, header.expires_ms, parsed(&layout::value(row))]),
             Kind::Counter => {
                 assert_eq!(header.expires_ms, 0);
@@ -188,7 +188,7 @@ fn verdict_json(verdict: &Verdict) -> Value {
                 json!({"Code": "precondition_failed", "Key": key, "Value": value})
             }
             Rejection::CounterOverflow { key } => json!({"Code": "counter_overflow", "Key": key}),
-            Rejection::LockTimeout { .. } | Rejection::AnswerTooLarge { .. } => {
+            Rejection::LockTimeout { .. } | Rejection::AnswerTooLarge { .. } | Rejection::Replacing => {
                 panic!("{rejection:?} can't come up here")
             }
         },

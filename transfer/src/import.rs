@@ -1,0 +1,225 @@
+//! An import: the rows of a file are staged beside the account's content; once the file was read to its end and
+//! found good, the account is closed, its content replaced, and opened again. What ends it before leaves the account as it
+//! was; what ends it after is completed by whoever finds it.
+
+use crate::format::{Decoder, FormatError, Head};
+use crate::registry::{Content, Driver, Note};
+use crate::resume::resume;
+use crate::steps::{STEP_BYTES, STEP_ROWS, Steps, is_empty};
+use bytes::Bytes;
+use dragon_contract::{BackendError, NamedRow};
+use dragon_core::cell::{Account, Cell};
+use dragon_core::layout;
+use dragon_core::replace::Action;
+use dragon_core::verdict::Rejection;
+use dragon_waiters::{Failure, Frontend};
+use futures_util::{Stream, StreamExt as _};
+use serde::{Deserialize, Serialize};
+use std::pin::pin;
+
+/// What becomes of what is in the account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// There must be nothing.
+    #[default]
+    Empty,
+    /// It is replaced.
+    Replace,
+}
+
+/// What was imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// How many rows.
+    pub rows: u64,
+    /// The account's revision from here on.
+    pub revision: u64,
+}
+
+/// Why nothing was imported. The account is as it was, unless the outcome is unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// It is no exported account, or was cut off or changed.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// There is something in the account, and nobody said that it may be replaced.
+    #[error("the account is not empty: import into another one, or have it replaced")]
+    NotEmpty,
+    /// Another import of this account is under way.
+    #[error("another import of this account is under way")]
+    UnderWay,
+    /// The file did not arrive.
+    #[error("the file did not arrive whole: {0}")]
+    Source(String),
+    /// The server could not do it.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+impl From<BackendError> for ImportError {
+    fn from(error: BackendError) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
+/// Imports an account from a file's bytes. It is carried to its end, or undone, even when nobody waits for it.
+///
+/// # Errors
+/// [`ImportError`]; nothing was changed then, unless the outcome is unknown.
+pub async fn import<E: std::fmt::Display>(
+    frontend: &Frontend,
+    account: &Account,
+    mode: Mode,
+    chunks: impl Stream<Item = Result<Bytes, E>>,
+) -> Result<Imported, ImportError> {
+    if mode == Mode::Empty && !is_empty(frontend, account).await? {
+        return Err(ImportError::NotEmpty);
+    }
+    let begun = Begun { driver: Some(begin(frontend, account, mode).await?), account: account.clone() };
+    let Some(steps) = begun.steps() else { return Err(ImportError::UnderWay) };
+    // What an import has left that lost its lock.
+    steps.discard().await?;
+    let staged = Staging::new(steps).take_all(chunks).await?;
+    // From here on it goes its way even if nobody waits any more.
+    let replacing = tokio::spawn(async move { begun.replace(mode, staged).await });
+    replacing.await.unwrap_or(Err(Failure::Draining.into()))
+}
+
+async fn begin(frontend: &Frontend, account: &Account, mode: Mode) -> Result<Driver, ImportError> {
+    if let Some(driver) = Driver::begin(frontend, account, mode).await? {
+        return Ok(driver);
+    }
+    // One that was interrupted is ended first.
+    resume(frontend, account).await?;
+    Driver::begin(frontend, account, mode).await?.ok_or(ImportError::UnderWay)
+}
+
+/// An import that takes back what it has staged when it is dropped before the account is closed.
+struct Begun {
+    /// `None` once there is nothing to take back.
+    driver: Option<Driver>,
+    account: Account,
+}
+
+impl Begun {
+    fn steps(&self) -> Option<Steps<'_>> {
+        self.driver.as_ref().map(|driver| driver.steps(&self.account))
+    }
+
+    async fn replace(mut self, mode: Mode, (head, rows): (Head, u64)) -> Result<Imported, ImportError> {
+        let Some(driver) = &self.driver else { return Err(ImportError::UnderWay) };
+        let (steps, import) = (driver.steps(&self.account), driver.number);
+        let content = Content { revision: head.revision, mark_ms: head.mark_ms };
+        driver.note(&Note { import: Some(import), mode, content: Some(content) }).await?;
+        let replaced = match steps.take(Action::Close(import)).await {
+            Ok(()) => complete(steps, (import, mode, content)).await,
+            Err(failure) => Err(failure.into()),
+        };
+        let revision = match replaced {
+            Err(ImportError::NotEmpty) => return Err(ImportError::NotEmpty),
+            Ok(()) => meta(steps.frontend, &self.account).await.map(|meta| meta.revision),
+            Err(error) => Err(BackendError::OutcomeUnknown(format!("the import goes on later: {error}"))),
+        };
+        if let Some(driver) = self.driver.take()
+            && let Ok(_) = &revision
+            && let Err(error) = driver.end().await
+        {
+            tracing::warn!(%error, account = %self.account, "the note of an import is taken away later");
+        }
+        Ok(Imported { rows, revision: revision? })
+    }
+}
+
+impl Drop for Begun {
+    /// Where it can't be taken back now, the note stays, and someone will do it later.
+    fn drop(&mut self) {
+        let (Some(driver), Ok(runtime)) = (self.driver.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let account = self.account.clone();
+        runtime.spawn(async move {
+            let undone = match driver.steps(&account).discard().await {
+                Ok(()) => driver.end().await,
+                Err(failure) => Err(failure),
+            };
+            if let Err(error) = undone {
+                tracing::warn!(%error, %account, "an import that failed is taken back later");
+            }
+        });
+    }
+}
+
+/// Carries the import of a closed account to its end, from wherever it is.
+pub(crate) async fn complete(
+    steps: Steps<'_>,
+    (import, mode, content): (u64, Mode, Content),
+) -> Result<(), ImportError> {
+    let meta = meta(steps.frontend, steps.account).await?;
+    if !meta.replacement.is_some_and(|replacement| replacement.is_cleared) {
+        if mode == Mode::Empty && !is_empty(steps.frontend, steps.account).await? {
+            steps.take(Action::Reopen).await?;
+            return Err(ImportError::NotEmpty);
+        }
+        steps.clear().await?;
+    }
+    steps.place(import).await?;
+    let Content { revision, mark_ms } = content;
+    Ok(steps.take(Action::Open { revision, mark_ms }).await?)
+}
+
+pub(crate) async fn meta(frontend: &Frontend, account: &Account) -> Result<layout::Meta, BackendError> {
+    let meta = Cell::meta(account);
+    let loaded = frontend.backend().load(std::slice::from_ref(&meta)).await?;
+    Ok(layout::read_meta(&meta, loaded.rows.first().and_then(Option::as_ref))?)
+}
+
+/// Puts rows beside the account's content.
+struct Staging<'a> {
+    steps: Steps<'a>,
+    decoder: Decoder,
+    rows: Vec<NamedRow>,
+    bytes: usize,
+}
+
+impl<'a> Staging<'a> {
+    fn new(steps: Steps<'a>) -> Self {
+        Self { steps, decoder: Decoder::new(steps.account.clone()), rows: Vec::new(), bytes: 0 }
+    }
+
+    /// Reads the file to its end.
+    async fn take_all<E: std::fmt::Display>(
+        mut self,
+        chunks: impl Stream<Item = Result<Bytes, E>>,
+    ) -> Result<(Head, u64), ImportError> {
+        let mut chunks = pin!(chunks);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| ImportError::Source(error.to_string()))?;
+            if self.steps.frontend.is_draining() {
+                return Err(Failure::Draining.into());
+            }
+            for row in self.decoder.push(&chunk)? {
+                self.push(row).await?;
+            }
+        }
+        self.flush().await?;
+        Ok(self.decoder.finish()?)
+    }
+
+    async fn push(&mut self, (cell, row): NamedRow) -> Result<(), ImportError> {
+        self.bytes += cell.as_bytes().len() + row.len();
+        self.rows.push((cell.staged(self.steps.driver), row));
+        if self.rows.len() >= STEP_ROWS || self.bytes >= STEP_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), ImportError> {
+        self.bytes = 0;
+        let rows = std::mem::take(&mut self.rows);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        match self.steps.take(Action::Stage(rows)).await {
+            Err(Failure::Rejected(Rejection::Replacing)) => Err(ImportError::UnderWay),
+            staged => Ok(staged?),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Accounts in and out of a store: the format in which one is exported ([`format`]), its export as a stream, and
+//! its import, which puts other content into an account's place in steps that an interruption can't leave half
+//! done. It speaks to a [`Frontend`](dragon_waiters::Frontend), so every store can do it.
+
+mod export;
+pub mod format;
+mod import;
+mod registry;
+mod resume;
+mod steps;
+
+pub use export::{ExportError, export};
+pub use import::{ImportError, Imported, Mode, import};
+pub use resume::resume_abandoned;
