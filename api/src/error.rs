@@ -41,6 +41,10 @@ pub enum Code {
     PreconditionFailed,
     /// A counter would leave the signed 64-bit range
     CounterOverflow,
+    /// An import into an account that is not empty, without leave to replace what is there
+    NotEmpty,
+    /// Another import of the account is under way
+    ImportUnderWay,
     /// The body, a value or the answer is too large
     PayloadTooLarge,
     /// The body is declared as something other than JSON
@@ -64,6 +68,8 @@ impl Code {
             Self::NotLocked => ("not_locked", StatusCode::CONFLICT),
             Self::PreconditionFailed => ("precondition_failed", StatusCode::CONFLICT),
             Self::CounterOverflow => ("counter_overflow", StatusCode::CONFLICT),
+            Self::NotEmpty => ("not_empty", StatusCode::CONFLICT),
+            Self::ImportUnderWay => ("import_under_way", StatusCode::CONFLICT),
             Self::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
@@ -276,8 +282,7 @@ impl From<Rejection> for ApiError {
                 Self::new(Code::CounterOverflow, message).with_text("Key", &key)
             }
             Rejection::Replacing => {
-                let message =
-                    "An import is replacing the account's content; nothing was applied, send the request again.";
+                let message = "An import is replacing the account's content; nothing was applied, send the request again.";
                 Self::new(Code::Unavailable, message)
             }
             Rejection::AnswerTooLarge { bytes_max } => {
@@ -295,7 +300,7 @@ pub(crate) fn from_framework(error: &poem::Error, route: Route) -> ApiError {
     match error.status() {
         StatusCode::NOT_FOUND => ApiError::new(Code::NotFound, "There is no such path; see /docs."),
         StatusCode::METHOD_NOT_ALLOWED => {
-            let allowed = if is_data { "POST" } else { "GET" };
+            let allowed = route.method();
             let message = format!("This path takes only {allowed}; see /docs.");
             ApiError { allowed: Some(allowed), ..ApiError::new(Code::MethodNotAllowed, message) }
         }

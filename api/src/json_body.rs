@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// How much of a body that is too large is read and thrown away, so that the client, which is still
 /// sending, gets to read the answer.
-const DISCARDED_BYTES_MAX: usize = 64 << 20;
+pub(crate) const DISCARDED_BYTES_MAX: usize = 64 << 20;
 
 /// A JSON body, read into a type.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ pub mod serve;
 mod service;
 mod shared_stream;
 mod stores;
+mod transfer;
 mod wire;
 
 pub use metrics::Metrics;

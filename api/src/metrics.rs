@@ -106,6 +106,8 @@ pub(crate) enum Route {
     Db,
     Watch,
     List,
+    Export,
+    Import,
     Live,
     Ready,
     Metrics,
@@ -115,10 +117,12 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Db,
         Self::Watch,
         Self::List,
+        Self::Export,
+        Self::Import,
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -133,6 +137,8 @@ impl Route {
             _ if path.starts_with("/db/") => Self::Db,
             _ if path.starts_with("/watch/") => Self::Watch,
             _ if path.starts_with("/list/") => Self::List,
+            _ if path.starts_with("/export/") => Self::Export,
+            _ if path.starts_with("/import/") => Self::Import,
             "/health/live" => Self::Live,
             "/health/ready" => Self::Ready,
             "/metrics" => Self::Metrics,
@@ -148,6 +154,8 @@ impl Route {
             Self::Db => "/db",
             Self::Watch => "/watch",
             Self::List => "/list",
+            Self::Export => "/export",
+            Self::Import => "/import",
             Self::Live => "/health/live",
             Self::Ready => "/health/ready",
             Self::Metrics => "/metrics",
@@ -159,6 +167,20 @@ impl Route {
 
     /// Whether it is one of those that carry data.
     pub(crate) fn is_data(self) -> bool {
-        matches!(self, Self::Db | Self::Watch | Self::List)
+        matches!(self, Self::Db | Self::Watch | Self::List | Self::Export | Self::Import)
+    }
+
+    /// The method that it takes.
+    pub(crate) fn method(self) -> &'static str {
+        match self {
+            Self::Db | Self::Watch | Self::List | Self::Import => "POST",
+            Self::Export
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::Document
+            | Self::Docs
+            | Self::Other => "GET",
+        }
     }
 }

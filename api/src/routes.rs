@@ -6,15 +6,17 @@ use crate::error::{ApiError, Code, ErrorShape, from_framework};
 use crate::json_body::JsonBody;
 use crate::metrics::{Metrics, Route};
 use crate::service::{Asked, Service};
+use crate::transfer::{ExportAnswer, ImportAnswer, ImportBody, ImportMode};
 use crate::wire::db::{DbAnswer, DbRequest, ValueState};
 use crate::wire::list::{ListAnswer, ListRequest};
 use crate::wire::watch::WatchRequest;
 use bytes::Bytes;
 use dragon_core::limits::Limits;
+use dragon_transfer::Mode;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};
 use poem::{Endpoint, EndpointExt as _, IntoResponse, Request, Response};
-use poem_openapi::param::Path;
+use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
@@ -26,6 +28,8 @@ use std::sync::Arc;
 enum Tag {
     /// Locks, values, counters and idempotency ids, in one atomic request
     Data,
+    /// Accounts as a whole
+    Transfer,
     /// For operators
     Operation,
 }
@@ -59,7 +63,7 @@ fn error_responses(statuses: &[(u16, &'static str)]) -> Vec<MetaResponse> {
     statuses.iter().map(response).collect()
 }
 
-fn answer_meta<T: Type>(more: &[(u16, &'static str)]) -> MetaResponses {
+pub(crate) fn answer_meta<T: Type>(more: &[(u16, &'static str)]) -> MetaResponses {
     let mut responses = vec![MetaResponse {
         description: "Done, and durable",
         status: Some(200),
@@ -143,6 +147,28 @@ impl ApiResponse for WatchAnswer {
     }
 }
 
+impl ApiResponse for Answer<ImportAnswer> {
+    fn meta() -> MetaResponses {
+        let conflict = "Refused, and nothing was changed: `not_empty` or `import_under_way`";
+        let mut meta = answer_meta::<ImportAnswer>(&[(409, conflict)]);
+        meta.responses.retain(|response| response.status != Some(413));
+        for response in &mut meta.responses {
+            response.description = match response.status {
+                Some(200) => "All of it is in the account, and durable",
+                Some(400) => "`invalid_request`: the file was cut off or changed, or is no exported account",
+                Some(415) => "`unsupported_media_type`: the body is declared as something else",
+                _ => response.description,
+            };
+        }
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        ImportAnswer::register(registry);
+        ErrorShape::register(registry);
+    }
+}
+
 /// The server's state.
 #[derive(Debug, Object)]
 #[oai(rename_all = "PascalCase")]
@@ -222,6 +248,37 @@ impl Operations {
         request: JsonBody<ListRequest>,
     ) -> poem::Result<Answer<ListAnswer>> {
         self.answer(|service| service.list(&account, request.0)).await
+    }
+
+    /// Export an account
+    ///
+    /// Everything in it as of one moment, as lines of JSON: values, counters, locks with their handles and leases,
+    /// idempotency ids with their answers.
+    #[oai(path = "/export/:account", method = "get", operation_id = "export", tag = "Tag::Transfer")]
+    async fn export(
+        &self,
+        /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
+        account: Path<String>,
+    ) -> poem::Result<ExportAnswer> {
+        Ok(ExportAnswer::begin(&self.service()?.frontend, &account).await?)
+    }
+
+    /// Import an account
+    ///
+    /// All of the file, or nothing of it where it was cut off or changed. Keys keep their versions, locks their handles
+    /// and leases; the account's revision goes on above that of the file and its own. While other content is put into the
+    /// account's place, requests to it are answered 503.
+    #[oai(path = "/import/:account", method = "post", operation_id = "import", tag = "Tag::Transfer")]
+    async fn import(
+        &self,
+        /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
+        account: Path<String>,
+        /// What to do with what is in the account; `empty` when not given.
+        mode: Query<Option<ImportMode>>,
+        file: ImportBody,
+    ) -> poem::Result<Answer<ImportAnswer>> {
+        let mode = mode.0.map_or(Mode::Empty, Mode::from);
+        Ok(file.import(&self.service()?.frontend, &account, mode).await?.into())
     }
 
     /// Whether the process lives

@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use crate::routes::endpoint;
 use crate::service::Service;
 use crate::stores::Stores;
-use dragon_contract::Backend;
+use dragon_contract::{Backend, jittered};
 use dragon_embedded::OpenError;
 use dragon_postgres::ConnectError;
 use dragon_waiters::Frontend;
@@ -31,6 +31,8 @@ const NEW_CONNECTIONS_MAX: u32 = 4_096;
 /// How often expired rows are deleted, and how many at a time.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_ROWS: usize = 1_000;
+/// How often to look for imports that nobody carries on, at most.
+const IMPORTS_EVERY: Duration = Duration::from_secs(10);
 /// How long requests under way may take to finish once no more are accepted.
 const FINISH_TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -108,7 +110,8 @@ async fn serve(
     let Served { backend, failure } = open(&mut metrics).await?;
     let metrics = Arc::new(metrics);
     let frontend = Frontend::start(Arc::clone(&backend), metrics.lanes.clone(), metrics.waiters.clone());
-    let sweeper = tokio::spawn(sweep(Arc::clone(&backend)));
+    let beside =
+        [tokio::spawn(sweep(Arc::clone(&backend))), tokio::spawn(end_abandoned_imports(frontend.clone()))];
     let service = Service { frontend: frontend.clone(), limits: Arc::new(settings.limits.limits()) };
     let guard = Guard::new(address, &settings.allow_host);
     let admission = Arc::new(Admission::new(guard, Arc::clone(&metrics)));
@@ -140,7 +143,7 @@ async fn serve(
         () = leave => {}
         () = signalled(&mut signals) => tracing::warn!("told again: leaving at once"),
     }
-    sweeper.abort();
+    beside.iter().for_each(tokio::task::JoinHandle::abort);
     backend.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -174,6 +177,16 @@ async fn sweep(backend: Arc<dyn Backend>) {
                 tokio::time::sleep(SWEEP_EVERY * 10).await;
             }
         }
+    }
+}
+
+/// Ends imports whose server is gone: no store wakes anyone for that.
+async fn end_abandoned_imports(frontend: Frontend) {
+    loop {
+        if let Err(error) = dragon_transfer::resume_abandoned(&frontend).await {
+            tracing::debug!(%error, "looking for interrupted imports failed; it is tried again");
+        }
+        tokio::time::sleep(jittered(IMPORTS_EVERY)).await;
     }
 }
 

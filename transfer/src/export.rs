@@ -42,8 +42,7 @@ pub async fn export(
     if replacement.is_some() {
         return Err(ExportError::Replacing);
     }
-    let (mut encoder, first) =
-        Encoder::begin(&Head { account: account.as_str().into(), revision, mark_ms });
+    let (mut encoder, first) = Encoder::begin(&Head { account: account.as_str().into(), revision, mark_ms });
     let more = encoder.rows(&rows).map_err(BackendError::from)?;
     let begun = [Ok(first), Ok(more)];
     let exporting = Exporting { snapshot, encoder: Some(encoder) };

@@ -75,13 +75,20 @@ pub async fn import<E: std::fmt::Display>(
     if mode == Mode::Empty && !is_empty(frontend, account).await? {
         return Err(ImportError::NotEmpty);
     }
-    let begun = Begun { driver: Some(begin(frontend, account, mode).await?), account: account.clone() };
-    let Some(steps) = begun.steps() else { return Err(ImportError::UnderWay) };
-    // What an import has left that lost its lock.
-    steps.discard().await?;
-    let staged = Staging::new(steps).take_all(chunks).await?;
+    let mut begun = Begun { driver: Some(begin(frontend, account, mode).await?), account: account.clone() };
+    let staged = match begun.stage(chunks).await {
+        Ok(staged) => staged,
+        Err(error) => {
+            begun.undo().await;
+            return Err(error);
+        }
+    };
     // From here on it goes its way even if nobody waits any more.
-    let replacing = tokio::spawn(async move { begun.replace(mode, staged).await });
+    let replacing = tokio::spawn(async move {
+        let replaced = begun.replace(mode, staged).await;
+        begun.undo().await;
+        replaced
+    });
     replacing.await.unwrap_or(Err(Failure::Draining.into()))
 }
 
@@ -102,11 +109,33 @@ struct Begun {
 }
 
 impl Begun {
-    fn steps(&self) -> Option<Steps<'_>> {
-        self.driver.as_ref().map(|driver| driver.steps(&self.account))
+    async fn stage<E: std::fmt::Display>(
+        &self,
+        chunks: impl Stream<Item = Result<Bytes, E>>,
+    ) -> Result<(Head, u64), ImportError> {
+        let Some(driver) = &self.driver else { return Err(ImportError::UnderWay) };
+        let steps = driver.steps(&self.account);
+        // What an import has left that lost its lock.
+        steps.discard().await?;
+        Staging::new(steps).take_all(chunks).await
     }
 
-    async fn replace(mut self, mode: Mode, (head, rows): (Head, u64)) -> Result<Imported, ImportError> {
+    /// Takes back what is staged, if there is something to take back. Where that fails the note stays, and someone
+    /// will do it later.
+    async fn undo(&mut self) {
+        let Some(driver) = &self.driver else { return };
+        let discarded = driver.steps(&self.account).discard().await;
+        let Some(driver) = self.driver.take() else { return };
+        let undone = match discarded {
+            Ok(()) => driver.end().await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(error) = undone {
+            tracing::warn!(%error, account = %self.account, "an import that failed is taken back later");
+        }
+    }
+
+    async fn replace(&mut self, mode: Mode, (head, rows): (Head, u64)) -> Result<Imported, ImportError> {
         let Some(driver) = &self.driver else { return Err(ImportError::UnderWay) };
         let (steps, import) = (driver.steps(&self.account), driver.number);
         let content = Content { revision: head.revision, mark_ms: head.mark_ms };
@@ -115,45 +144,38 @@ impl Begun {
             Ok(()) => complete(steps, (import, mode, content)).await,
             Err(failure) => Err(failure.into()),
         };
-        let revision = match replaced {
+        let replaced = match replaced {
             Err(ImportError::NotEmpty) => return Err(ImportError::NotEmpty),
-            Ok(()) => meta(steps.frontend, &self.account).await.map(|meta| meta.revision),
-            Err(error) => Err(BackendError::OutcomeUnknown(format!("the import goes on later: {error}"))),
+            replaced => replaced,
         };
-        if let Some(driver) = self.driver.take()
-            && let Ok(_) = &revision
+        // There is nothing to take back any more.
+        let driver = self.driver.take();
+        let later = |error| BackendError::OutcomeUnknown(format!("the import goes on later: {error}"));
+        let revision = replaced.map_err(later)?;
+        if let Some(driver) = driver
             && let Err(error) = driver.end().await
         {
             tracing::warn!(%error, account = %self.account, "the note of an import is taken away later");
         }
-        Ok(Imported { rows, revision: revision? })
+        Ok(Imported { rows, revision })
     }
 }
 
 impl Drop for Begun {
-    /// Where it can't be taken back now, the note stays, and someone will do it later.
+    /// Nobody waits any more.
     fn drop(&mut self) {
-        let (Some(driver), Ok(runtime)) = (self.driver.take(), tokio::runtime::Handle::try_current()) else {
-            return;
-        };
-        let account = self.account.clone();
-        runtime.spawn(async move {
-            let undone = match driver.steps(&account).discard().await {
-                Ok(()) => driver.end().await,
-                Err(failure) => Err(failure),
-            };
-            if let Err(error) = undone {
-                tracing::warn!(%error, %account, "an import that failed is taken back later");
-            }
-        });
+        if let (Some(driver), Ok(runtime)) = (self.driver.take(), tokio::runtime::Handle::try_current()) {
+            let mut left = Self { driver: Some(driver), account: self.account.clone() };
+            runtime.spawn(async move { left.undo().await });
+        }
     }
 }
 
-/// Carries the import of a closed account to its end, from wherever it is.
+/// Carries the import of a closed account to its end, from wherever it is. Returns the revision from then on.
 pub(crate) async fn complete(
     steps: Steps<'_>,
     (import, mode, content): (u64, Mode, Content),
-) -> Result<(), ImportError> {
+) -> Result<u64, ImportError> {
     let meta = meta(steps.frontend, steps.account).await?;
     if !meta.replacement.is_some_and(|replacement| replacement.is_cleared) {
         if mode == Mode::Empty && !is_empty(steps.frontend, steps.account).await? {
@@ -163,8 +185,7 @@ pub(crate) async fn complete(
         steps.clear().await?;
     }
     steps.place(import).await?;
-    let Content { revision, mark_ms } = content;
-    Ok(steps.take(Action::Open { revision, mark_ms }).await?)
+    Ok(steps.open(content).await?)
 }
 
 pub(crate) async fn meta(frontend: &Frontend, account: &Account) -> Result<layout::Meta, BackendError> {

@@ -18,9 +18,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// How long a driver that gives no sign of life keeps its lock, in seconds.
-const LEASE_S: u64 = 30;
+const LEASE_S: u64 = 10;
 /// How often it gives one.
-const EXTEND_EVERY: Duration = Duration::from_secs(8);
+const EXTEND_EVERY: Duration = Duration::from_millis(2_500);
 /// What the names of notes and locks begin with.
 pub(crate) const PREFIX: &str = "import/";
 
@@ -127,7 +127,9 @@ impl Driver {
         };
         let driver = Self::hold(frontend, name, answer.lock.ok_or_else(|| damaged("no lock was granted"))?);
         match answer.kv.into_iter().next() {
-            Some(Read { version, value: Some(note) }) => Ok(Some((driver, note.import.unwrap_or(version), note))),
+            Some(Read { version, value: Some(note) }) => {
+                Ok(Some((driver, note.import.unwrap_or(version), note)))
+            }
             _ => {
                 driver.end().await?;
                 Ok(None)
@@ -156,7 +158,8 @@ impl Driver {
 
     /// Notes what the file said, if the lock is still held.
     pub(crate) async fn note(&self, note: &Note) -> Result<(), Failure> {
-        let held = Draft { unlock_id: Some(self.name.clone()), unlock: Some(self.number), ..lock(&self.name) };
+        let held =
+            Draft { unlock_id: Some(self.name.clone()), unlock: Some(self.number), ..lock(&self.name) };
         ask(&self.frontend, Draft { kv_set: vec![put(&self.name, note)?], ..held }).await.map(drop)
     }
 

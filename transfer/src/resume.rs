@@ -26,7 +26,7 @@ pub(crate) async fn resume(frontend: &Frontend, account: &Account) -> Result<(),
             tracing::info!(%account, "what an interrupted import has left is taken away");
             steps.discard().await?;
         }
-        completed => completed?,
+        completed => drop(completed?),
     }
     Ok(driver.end().await?)
 }

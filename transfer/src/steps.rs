@@ -1,11 +1,15 @@
 //! Steps over the rows of an account, each over as many as a step may have.
 
+use crate::registry::Content;
+use bytes::Bytes;
 use dragon_contract::BackendError;
 use dragon_core::cell::{Account, Cell, Kind, staged_prefix};
 use dragon_core::page::Query;
 use dragon_core::replace::{Action, Step};
 use dragon_core::request::Request;
+use dragon_core::verdict::Verdict;
 use dragon_waiters::{Failure, Frontend};
+use serde::Deserialize;
 use std::sync::Arc;
 
 /// Rows of one step, …
@@ -48,8 +52,29 @@ async fn cells(
 impl Steps<'_> {
     /// Takes one.
     pub(crate) async fn take(self, action: Action) -> Result<(), Failure> {
+        self.ask(action).await.map(drop)
+    }
+
+    /// Opens the closed account with its new content, and returns its revision.
+    pub(crate) async fn open(self, content: Content) -> Result<u64, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Opened {
+            version: u64,
+        }
+        let Content { revision, mark_ms } = content;
+        let answer = self.ask(Action::Open { revision, mark_ms }).await?;
+        let opened =
+            serde_json::from_slice(&answer).map_err(|error| BackendError::Corrupt(error.to_string()));
+        opened.map(|Opened { version }| version).map_err(Failure::from)
+    }
+
+    async fn ask(self, action: Action) -> Result<Bytes, Failure> {
         let request = Request::step(self.account.clone(), Step { driver: self.driver, action });
-        self.frontend.submit(Arc::new(request)).await.map(|delivery| drop(delivery.take()))
+        match self.frontend.submit(Arc::new(request)).await?.take() {
+            Some(Verdict::Applied(applied)) => Ok(applied.answer),
+            _ => Err(Failure::Draining),
+        }
     }
 
     /// Takes steps over all cells of a kind.

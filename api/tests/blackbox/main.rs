@@ -23,5 +23,6 @@ mod paths;
 mod requests;
 mod service;
 mod support;
+mod transfer;
 mod values;
 mod watch;

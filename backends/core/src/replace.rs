@@ -5,6 +5,7 @@
 //! needs is stored.
 
 use crate::UnixMs;
+use crate::answer::Answer;
 use crate::cell::Cell;
 use crate::decide::{Decision, Writes};
 use crate::layout::{self, Meta, Replacement};
@@ -37,7 +38,7 @@ pub enum Action {
     Cleared,
     /// Puts these staged rows into their place, after the former ones are gone. Those that are there already are left.
     Place(Vec<Cell>),
-    /// Opens the account with its new content.
+    /// Opens the account with its new content. Answers its revision from then on, as `Version`.
     Open {
         /// The revision that the content had where it comes from.
         revision: u64,
@@ -86,7 +87,11 @@ pub(crate) fn decide_step<R: Rows>(
     }
     meta.driver = step.driver;
     writes.push((meta_cell.clone(), Some(layout::write_meta(meta))));
-    let verdict = Verdict::Applied(Applied { answer: Bytes::new(), granted: None });
+    let mut answer = Answer::default();
+    if matches!(step.action, Action::Open { .. }) {
+        answer.number("Version", meta.revision);
+    }
+    let verdict = Verdict::Applied(Applied { answer: answer.finish(), granted: None });
     Ok(Decision { verdict, writes })
 }
 

@@ -5,11 +5,11 @@ use crate::cell::{Account, Cell, Kind};
 use crate::fingerprint;
 use crate::json;
 use crate::layout::FINGERPRINT_BYTES;
-use crate::replace::Step;
 use crate::limits::{
     IDEMPOTENCY_TTL_S_DEFAULT, IDEMPOTENCY_TTL_S_MAX, LOCK_DUR_S_MAX, LOCK_WAIT_S_MAX, Limits,
     OWNER_BYTES_MAX, REVISION_MAX, VALUE_TTL_S_MAX,
 };
+use crate::replace::Step;
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;

@@ -181,7 +181,8 @@ impl Decoder {
     }
 
     fn cell(&self, kind: Kind, id: &str) -> Result<Cell, FormatError> {
-        check_id(id, &Limits::default(), || "the name".into()).map_err(|error| self.wrong(error.to_string()))?;
+        check_id(id, &Limits::default(), || "the name".into())
+            .map_err(|error| self.wrong(error.to_string()))?;
         Ok(Cell::new(&self.account, kind, id))
     }
 
@@ -270,8 +271,10 @@ impl Decoder {
     }
 
     fn fingerprint(&self, text: &str) -> Result<[u8; FINGERPRINT_BYTES], FormatError> {
-        let wrong = || self.wrong(format!("Fingerprint must be {} hexadecimal digits", 2 * FINGERPRINT_BYTES));
-        let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        let wrong =
+            || self.wrong(format!("Fingerprint must be {} hexadecimal digits", 2 * FINGERPRINT_BYTES));
+        let is_hex =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
         if text.len() != 2 * FINGERPRINT_BYTES || !is_hex(text) {
             return Err(wrong());
         }

@@ -1,0 +1,169 @@
+//! Export and import: all of an account, whole or not at all, whatever comes between.
+
+use crate::support::{Account, Answer, Connection, Server, eventually, json_text, shared_account};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The bytes of an import.
+fn import_bytes(path: &str, media_type: &str, file: &[u8]) -> Vec<u8> {
+    let length = file.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), file].concat()
+}
+
+async fn import(account: &Account, query: &str, file: &[u8]) -> Answer {
+    let bytes = import_bytes(&(account.path("import") + query), "application/x-ndjson", file);
+    Connection::open(account.address()).await.exchange(&bytes).await
+}
+
+async fn export(account: &Account) -> Vec<u8> {
+    let answer = Connection::open(account.address()).await.get(&account.path("export")).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/x-ndjson")));
+    answer.body
+}
+
+/// The lines between the first and the last, in which the account's revision is.
+fn rows(file: &[u8]) -> Vec<String> {
+    let lines: Vec<&str> = std::str::from_utf8(file).unwrap().lines().collect();
+    lines[1..lines.len() - 1].iter().map(|line| (*line).to_owned()).collect()
+}
+
+fn revision(file: &[u8]) -> u64 {
+    let first: Value = serde_json::from_slice(file.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    first["Revision"].as_u64().unwrap()
+}
+
+/// Some of everything, more than a request can have. Returns the lock's handle.
+async fn fill(account: &Account, mark: &str) -> u64 {
+    for large in 0..12 {
+        let value = json_text(&mark.repeat(1_000_000));
+        account.db(format!(r#"{{"KVSet":[{{"Key":"large{large}","Value":{value}}}]}}"#)).await.ok();
+    }
+    for first in (0..2_000).step_by(1_000) {
+        let sets: Vec<String> = (first..first + 1_000)
+            .map(|at| format!(r#"{{"Key":"{mark}{at}","Value":{{"b": {at}, "a":"\ud800{mark}"}}}}"#))
+            .collect();
+        account.db(format!(r#"{{"KVSet":[{}]}}"#, sets.join(","))).await.ok();
+    }
+    account.db("{\"KVSet\":[{\"Key\":\"lines\",\"Value\":[1,\n 2],\"TTL\":3600},{\"Key\":\"null\",\"Value\":null}]}").await.ok();
+    account.db(r#"{"IdempotencyIDs":["i","j"],"Atomic":[{"Key":"n","Add":-7}]}"#).await.ok();
+    account.db(r#"{"LockID":"l","LockDur":3600,"LockOwner":"me \"é\""}"#).await.number("Lock")
+}
+
+#[tokio::test]
+async fn an_account_comes_back_as_it_was() {
+    let account = shared_account();
+    let handle = fill(&account, "x").await;
+    let file = export(&account).await;
+    assert!(file.len() > 12_000_000);
+    let other = account.other();
+    let imported = import(&other, "", &file).await.ok();
+    assert_eq!(imported, json!({"Rows": rows(&file).len(), "Version": revision(&file) + (1 << 32)}));
+    let again = export(&other).await;
+    assert!(rows(&again) == rows(&file), "not the same");
+    assert_eq!(revision(&again), imported["Version"].as_u64().unwrap());
+
+    assert_eq!(other.get("lines").await.1.unwrap(), "[1,\n 2]");
+    assert_eq!(other.get("x7").await, account.get("x7").await, "with its version");
+    let shown = other.held_lock("l").await.unwrap();
+    assert_eq!((&shown["Lock"], &shown["Owner"]), (&json!(handle), &json!("me \"é\"")));
+    let again = other.db(r#"{"IdempotencyIDs":["j"],"Atomic":[{"Key":"n","Add":-7}]}"#).await;
+    let response = json!({"Atomic": [{"Key": "n", "Value": -7}], "Version": handle - 1});
+    let fields = json!({"ID": "j", "Response": response, "SameRequest": false});
+    again.refused(409, "duplicate_request", fields);
+    other.unlock("l", handle).await;
+    assert!(other.next_revision().await > revision(&file) + (1 << 32));
+}
+
+#[tokio::test]
+async fn an_import_is_refused_in_clear_words_and_changes_nothing() {
+    let account = shared_account();
+    account.set("k", "1").await;
+    let file = export(&account).await;
+    let other = account.other();
+    other.set("k", "2").await;
+    let before = export(&other).await;
+
+    import(&other, "", &file).await.refused(409, "not_empty", json!({}));
+    import(&other, "?mode=empty", &file).await.refused(409, "not_empty", json!({}));
+    let cut = import(&other, "?mode=replace", &file[..file.len() - 9]).await;
+    let message = cut.refused(400, "invalid_request", json!({}));
+    assert!(message.contains("line 3"), "{message}");
+    for bad in [&file[..file.len() / 2], b"{}", b"", b"\xff\xfe", b"{\"KVSet\":[]}\n"] {
+        import(&other, "?mode=replace", bad).await.refused(400, "invalid_request", json!({}));
+    }
+    import(&other, "?mode=merge", &file).await.refused(400, "invalid_request", json!({}));
+    let declared = import_bytes(&other.path("import"), "application/json", &file);
+    let answer = Connection::open(other.address()).await.exchange(&declared).await;
+    answer.refused(415, "unsupported_media_type", json!({}));
+    for path in ["/import/..", "/import/a%20b"] {
+        let answer = Connection::open(other.address()).await;
+        let answer = { answer }.exchange(&import_bytes(path, "application/x-ndjson", &file)).await;
+        answer.refused(400, "invalid_request", json!({}));
+    }
+    assert_eq!(export(&other).await, before);
+    let answer = Connection::open(other.address()).await.get(&other.path("import")).await;
+    assert_eq!(answer.header("allow"), Some("POST"));
+    let answer = account.begin("export", "{}").await.answer().await;
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET")));
+}
+
+#[tokio::test]
+async fn a_replaced_key_wakes_its_watchers() {
+    let account = shared_account();
+    account.set("k", "\"new\"").await;
+    let file = export(&account).await;
+    let other = account.other();
+    let seen = other.set("k", "\"old\"").await + other.set("gone", "1").await;
+    let seen = other.set("k", "\"old\"").await.max(seen);
+    let (_, gone) = (other.get("k").await, other.get("gone").await.0);
+    let changed = other.begin("watch", json!({"ID": "k", "Version": seen, "Wait": 50}).to_string()).await;
+    let deleted = other.begin("watch", json!({"ID": "gone", "Version": gone, "Wait": 50}).to_string()).await;
+    import(&other, "?mode=replace", &file).await.ok();
+    assert_eq!(changed.answer().await.ok()["Value"], "new");
+    assert_eq!(deleted.answer().await.ok(), json!({"Key": "gone", "Version": 0}));
+}
+
+/// Wherever a kill hits an import, the account has the one content or the other afterwards, and is open again.
+#[tokio::test]
+async fn a_kill_leaves_no_import_half_done() {
+    let mut server = Server::start();
+    let source = Account::of(&server, "source");
+    fill(&source, "x").await;
+    let new = export(&source).await;
+    let (mut undone, mut done) = (0, 0);
+    for round in 0..6_u64 {
+        let name = format!("target{round}");
+        let target = Account::of(&server, &name);
+        fill(&target, "y").await;
+        let old = export(&target).await;
+        let bytes = import_bytes(&(target.path("import") + "?mode=replace"), "application/x-ndjson", &new);
+        let mut importing = Connection::open(target.address()).await;
+        importing.send(&bytes).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(round * 60)).await;
+        server.kill();
+        server.start_again();
+        let target = Account::of(&server, &name);
+        eventually("an account that is open again", async || {
+            (target.db(r#"{"KVGet":[{"Key":"k"}]}"#).await.status == 200).then_some(())
+        })
+        .await;
+        let now = export(&target).await;
+        if rows(&now) == rows(&old) {
+            undone += 1;
+        } else {
+            assert!(rows(&now) == rows(&new), "round {round}: neither the one nor the other");
+            done += 1;
+        }
+        // The next import finds the way free, once the lease of the killed one is over.
+        eventually("another import", async || {
+            let answer = import(&target, "?mode=replace", &new).await;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+        assert!(rows(&export(&target).await) == rows(&new));
+    }
+    println!("{undone} undone, {done} done");
+}
