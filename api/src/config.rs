@@ -1,5 +1,6 @@
 //! Settings: by flag and by environment under the same name, all checked before anything opens.
 
+use crate::cli::{ExportArguments, ImportArguments};
 use crate::serve::ServeError;
 use clap::builder::RangedU64ValueParser;
 use clap::error::{ContextKind, ContextValue};
@@ -49,6 +50,10 @@ pub fn without_values(mut error: clap::Error) -> clap::Error {
 pub enum Command {
     /// Serve requests (the default)
     Serve(Box<Settings>),
+    /// Write accounts to files, as of one moment each
+    Export(Box<ExportArguments>),
+    /// Put accounts from files into a store
+    Import(Box<ImportArguments>),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -60,19 +65,9 @@ pub struct Settings {
     #[arg(long, env = "DRAGON_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
 
-    /// Where the data is: `embedded:PATH` (a local folder, durable), `postgres://USER@HOST/DATABASE?schema=NAME` or `fdb:CLUSTER_FILE?prefix=NAME` (shared by any number of servers), or `memory:` (lost at exit)
-    #[arg(
-        long,
-        env = "DRAGON_STORE",
-        default_value = "embedded:cloud-dragon-data",
-        hide_env_values = true,
-        value_name = "STORE"
-    )]
-    pub store: Store,
-
-    /// How long a file of the embedded store's log grows before its rows are moved to the database: more takes more memory, and a restart after a crash more time
-    #[arg(long, env = "DRAGON_LOG_FILE_BYTES", default_value_t = LogBounds::FILE_BYTES_DEFAULT, value_parser = clap::value_parser!(u64).range(65_536..=1 << 30), value_name = "BYTES")]
-    pub log_file_bytes: u64,
+    /// The store.
+    #[command(flatten)]
+    pub store: StoreSettings,
 
     /// Further host names that browsers may use for this server, besides its address and localhost
     #[arg(long = "allow-host", env = "DRAGON_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]
@@ -94,13 +89,31 @@ pub struct Settings {
     #[arg(long, env = "DRAGON_LOG", default_value = "info", value_parser = log_filter, value_name = "FILTER")]
     pub log: String,
 
-    /// The settings of the Postgres store.
-    #[command(flatten, next_help_heading = "Postgres (with --store postgres://…)")]
-    pub postgres: PostgresSettings,
-
     /// The limits of requests.
     #[command(flatten, next_help_heading = "Limits (each can be lowered)")]
     pub limits: LimitSettings,
+}
+
+/// Where the data is, and how the store is used.
+#[derive(Clone, Debug, Args)]
+pub struct StoreSettings {
+    /// Where the data is: `embedded:PATH` (a local folder, durable), `postgres://USER@HOST/DATABASE?schema=NAME` or `fdb:CLUSTER_FILE?prefix=NAME` (shared by any number of servers), or `memory:` (lost at exit)
+    #[arg(
+        long,
+        env = "DRAGON_STORE",
+        default_value = "embedded:cloud-dragon-data",
+        hide_env_values = true,
+        value_name = "STORE"
+    )]
+    pub store: Store,
+
+    /// How long a file of the embedded store's log grows before its rows are moved to the database: more takes more memory, and a restart after a crash more time
+    #[arg(long, env = "DRAGON_LOG_FILE_BYTES", default_value_t = LogBounds::FILE_BYTES_DEFAULT, value_parser = clap::value_parser!(u64).range(65_536..=1 << 30), value_name = "BYTES")]
+    pub log_file_bytes: u64,
+
+    /// The settings of the Postgres store.
+    #[command(flatten, next_help_heading = "Postgres (with --store postgres://…)")]
+    pub postgres: PostgresSettings,
 }
 
 /// A filter is kept as text, since what it is read into can't be copied.

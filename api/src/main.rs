@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 use cloud_dragon::config::{Arguments, Command, without_values};
-use cloud_dragon::{document, logging, serve};
+use cloud_dragon::{cli, document, logging, serve};
 use std::process::ExitCode;
 
 /// A request makes and drops some twenty small things, on two threads: a third of what the server used to
@@ -17,6 +17,8 @@ fn main() -> ExitCode {
             println!("{}", document());
             return ExitCode::SUCCESS;
         }
+        Some(Command::Export(arguments)) => return cli::run(|| cli::export(&arguments)),
+        Some(Command::Import(arguments)) => return cli::run(|| cli::import(&arguments)),
         Some(Command::Serve(settings)) => *settings,
         None => arguments.settings,
     };

@@ -106,6 +106,7 @@ pub(crate) enum Route {
     Db,
     Watch,
     List,
+    Accounts,
     Export,
     Import,
     Live,
@@ -117,10 +118,11 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Db,
         Self::Watch,
         Self::List,
+        Self::Accounts,
         Self::Export,
         Self::Import,
         Self::Live,
@@ -139,6 +141,7 @@ impl Route {
             _ if path.starts_with("/list/") => Self::List,
             _ if path.starts_with("/export/") => Self::Export,
             _ if path.starts_with("/import/") => Self::Import,
+            "/accounts" => Self::Accounts,
             "/health/live" => Self::Live,
             "/health/ready" => Self::Ready,
             "/metrics" => Self::Metrics,
@@ -154,6 +157,7 @@ impl Route {
             Self::Db => "/db",
             Self::Watch => "/watch",
             Self::List => "/list",
+            Self::Accounts => "/accounts",
             Self::Export => "/export",
             Self::Import => "/import",
             Self::Live => "/health/live",
@@ -167,14 +171,15 @@ impl Route {
 
     /// Whether it is one of those that carry data.
     pub(crate) fn is_data(self) -> bool {
-        matches!(self, Self::Db | Self::Watch | Self::List | Self::Export | Self::Import)
+        matches!(self, Self::Db | Self::Watch | Self::List | Self::Accounts | Self::Export | Self::Import)
     }
 
     /// The method that it takes.
     pub(crate) fn method(self) -> &'static str {
         match self {
             Self::Db | Self::Watch | Self::List | Self::Import => "POST",
-            Self::Export
+            Self::Accounts
+            | Self::Export
             | Self::Live
             | Self::Ready
             | Self::Metrics

@@ -6,7 +6,7 @@ use crate::error::{ApiError, Code, ErrorShape, from_framework};
 use crate::json_body::JsonBody;
 use crate::metrics::{Metrics, Route};
 use crate::service::{Asked, Service};
-use crate::transfer::{ExportAnswer, ImportAnswer, ImportBody, ImportMode};
+use crate::transfer::{AccountsAnswer, ExportAnswer, ImportAnswer, ImportBody, ImportMode};
 use crate::wire::db::{DbAnswer, DbRequest, ValueState};
 use crate::wire::list::{ListAnswer, ListRequest};
 use crate::wire::watch::WatchRequest;
@@ -147,6 +147,20 @@ impl ApiResponse for WatchAnswer {
     }
 }
 
+impl ApiResponse for Answer<AccountsAnswer> {
+    fn meta() -> MetaResponses {
+        let mut meta = answer_meta::<AccountsAnswer>(&[]);
+        meta.responses.retain(|response| !matches!(response.status, Some(413 | 415)));
+        meta.responses[0].description = "A page of accounts";
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        AccountsAnswer::register(registry);
+        ErrorShape::register(registry);
+    }
+}
+
 impl ApiResponse for Answer<ImportAnswer> {
     fn meta() -> MetaResponses {
         let conflict = "Refused, and nothing was changed: `not_empty` or `import_under_way`";
@@ -248,6 +262,21 @@ impl Operations {
         request: JsonBody<ListRequest>,
     ) -> poem::Result<Answer<ListAnswer>> {
         self.answer(|service| service.list(&account, request.0)).await
+    }
+
+    /// List the accounts
+    ///
+    /// One page in the order of their names (bytes). The next page begins after the last account of this one.
+    #[oai(path = "/accounts", method = "get", operation_id = "accounts", tag = "Tag::Transfer")]
+    async fn accounts(
+        &self,
+        /// Only accounts after this one: the last one of the page before.
+        after: Query<Option<String>>,
+        /// At most so many; 100 when not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<Option<u64>>,
+    ) -> poem::Result<Answer<AccountsAnswer>> {
+        Ok(self.service()?.accounts(after.0.as_deref(), limit.0).await?.into())
     }
 
     /// Export an account

@@ -65,8 +65,8 @@ pub enum ServeError {
 /// [`ServeError`], in words for the operator.
 pub fn run(settings: &Settings) -> Result<(), ServeError> {
     // What the stores hold of the process ends after the runtime.
-    let stores = Stores::prepare(&settings.store)?;
-    run_on(settings, async |metrics| stores.open(settings, metrics))
+    let stores = Stores::prepare(&settings.store.store)?;
+    run_on(settings, async |metrics| stores.open(&settings.store, metrics))
 }
 
 /// A store that is served, and how it fails for good while it is.

@@ -10,7 +10,9 @@ use dragon_core::answer::{Answer, push_counter, push_value};
 use dragon_core::cell::{Account, Cell, Kind};
 use dragon_core::json::{push_number, push_string};
 use dragon_core::layout;
-use dragon_core::limits::{Limits, REVISION_MAX, WATCH_WAIT_S_DEFAULT, WATCH_WAIT_S_MAX};
+use dragon_core::limits::{
+    LIST_ENTRIES_DEFAULT, LIST_ENTRIES_MAX, Limits, REVISION_MAX, WATCH_WAIT_S_DEFAULT, WATCH_WAIT_S_MAX,
+};
 use dragon_core::page::{Page, Query, Shown};
 use dragon_core::request::{Request, check_id, check_range};
 use dragon_core::verdict::Verdict;
@@ -68,6 +70,23 @@ impl Service {
         let kind = Kind::from(request.kind.unwrap_or_default());
         let (prefix, after) = (request.prefix.unwrap_or_default(), request.after.unwrap_or_default());
         Ok(Asked::List(Query::new(Account::new(account)?, kind, prefix, after, request.limit, &self.limits)?))
+    }
+
+    /// `GET /accounts`.
+    pub(crate) async fn accounts(&self, after: Option<&str>, limit: Option<u64>) -> Result<Bytes, ApiError> {
+        let after = after.map(Account::new).transpose()?;
+        let limit = limit.unwrap_or(LIST_ENTRIES_DEFAULT as u64);
+        check_range("limit", limit, 1, LIST_ENTRIES_MAX as u64)?;
+        let page = self.frontend.accounts(after.as_ref(), limit as usize).await?;
+        let mut answer = Answer::default();
+        answer.array("Accounts", page.accounts.iter(), |json, account| {
+            push_string(json, account.as_str());
+            true
+        });
+        if page.more {
+            answer.flag("More");
+        }
+        Ok(answer.finish())
     }
 
     /// The answer's JSON; `None` when a watched key did not change.

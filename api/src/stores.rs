@@ -1,6 +1,6 @@
 //! The stores that the settings name, and how each is opened.
 
-use crate::config::{Settings, Store};
+use crate::config::{Store, StoreSettings};
 use crate::metrics::Metrics;
 use crate::serve::{ServeError, Served};
 use dragon_embedded::{EmbeddedStore, LogBounds};
@@ -31,7 +31,7 @@ impl Stores {
     }
 
     /// Opens the store, or begins to. Call it in a runtime.
-    pub(crate) fn open(&self, settings: &Settings, metrics: &mut Metrics) -> Result<Served, ServeError> {
+    pub(crate) fn open(&self, settings: &StoreSettings, metrics: &mut Metrics) -> Result<Served, ServeError> {
         Ok(match &settings.store {
             Store::Embedded(folder) => {
                 let bounds = LogBounds::of_files(settings.log_file_bytes);
@@ -79,7 +79,7 @@ impl Stores {
 /// the server is ready.
 fn open_postgres(
     address: &Address,
-    settings: &Settings,
+    settings: &StoreSettings,
     metrics: &mut Metrics,
 ) -> Result<Served, ServeError> {
     let options = settings.postgres.options(address)?;

@@ -44,6 +44,16 @@ impl From<ImportMode> for Mode {
     }
 }
 
+/// A page of accounts.
+#[derive(Debug, Object)]
+#[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
+pub(crate) struct AccountsAnswer {
+    /// Their names.
+    pub(crate) accounts: Vec<String>,
+    /// True when there are more.
+    pub(crate) more: Option<bool>,
+}
+
 /// What was imported.
 #[derive(Debug, Object)]
 #[oai(rename_all = "PascalCase")]

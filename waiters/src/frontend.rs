@@ -5,7 +5,7 @@ use crate::metrics::WaiterMetrics;
 use crate::place::{Surroundings, acquire};
 use crate::watch_hub::WatchHub;
 use bytes::Bytes;
-use dragon_contract::{Backend, BackendError};
+use dragon_contract::{AccountsPage, Backend, BackendError};
 use dragon_core::cell::{Account, Cell};
 use dragon_core::decide::Turn;
 use dragon_core::page::{Page, Query};
@@ -132,6 +132,18 @@ impl Frontend {
         }
         let waiting = page.shown.iter().map(|shown| self.queues.waiting(&shown.cell)).collect();
         Ok((page, waiting))
+    }
+
+    /// The accounts after the given one, in order, but for the servers' own.
+    ///
+    /// # Errors
+    /// [`Failure::Backend`].
+    pub async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage, Failure> {
+        let mut page = self.backend.accounts(after, limit + 1).await?;
+        page.accounts.retain(|account| !account.is_system());
+        page.more |= page.accounts.len() > limit;
+        page.accounts.truncate(limit);
+        Ok(page)
     }
 
     /// Whether the store can do its work and the server is not going down.

@@ -18,14 +18,14 @@ async fn import(account: &Account, query: &str, file: &[u8]) -> Answer {
     Connection::open(account.address()).await.exchange(&bytes).await
 }
 
-async fn export(account: &Account) -> Vec<u8> {
+pub async fn export(account: &Account) -> Vec<u8> {
     let answer = Connection::open(account.address()).await.get(&account.path("export")).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/x-ndjson")));
     answer.body
 }
 
 /// The lines between the first and the last, in which the account's revision is.
-fn rows(file: &[u8]) -> Vec<String> {
+pub fn rows(file: &[u8]) -> Vec<String> {
     let lines: Vec<&str> = std::str::from_utf8(file).unwrap().lines().collect();
     lines[1..lines.len() - 1].iter().map(|line| (*line).to_owned()).collect()
 }
@@ -36,7 +36,7 @@ fn revision(file: &[u8]) -> u64 {
 }
 
 /// Some of everything, more than a request can have. Returns the lock's handle.
-async fn fill(account: &Account, mark: &str) -> u64 {
+pub async fn fill(account: &Account, mark: &str) -> u64 {
     for large in 0..12 {
         let value = json_text(&mark.repeat(1_000_000));
         account.db(format!(r#"{{"KVSet":[{{"Key":"large{large}","Value":{value}}}]}}"#)).await.ok();
@@ -124,6 +124,29 @@ async fn a_replaced_key_wakes_its_watchers() {
     import(&other, "?mode=replace", &file).await.ok();
     assert_eq!(changed.answer().await.ok()["Value"], "new");
     assert_eq!(deleted.answer().await.ok(), json!({"Key": "gone", "Version": 0}));
+}
+
+#[tokio::test]
+async fn accounts_are_listed_by_pages() {
+    let server = Server::start();
+    let names = ["-", "0", "A", "a", "b.c", "x_y"];
+    for name in names {
+        Account::of(&server, name).set("k", "1").await;
+    }
+    let ask = async |query: &str| {
+        let mut connection = Connection::open(server.address()).await;
+        connection.get(&format!("/accounts{query}")).await
+    };
+    // An import leaves what is the server's own.
+    let file = export(&Account::of(&server, "a")).await;
+    import(&Account::of(&server, "b.c"), "?mode=replace", &file).await.ok();
+    assert_eq!(ask("").await.ok(), json!({"Accounts": names}));
+    assert_eq!(ask("?limit=2").await.ok(), json!({"Accounts": ["-", "0"], "More": true}));
+    assert_eq!(ask("?limit=4&after=0").await.ok(), json!({"Accounts": ["A", "a", "b.c", "x_y"]}));
+    assert_eq!(ask("?after=x_y").await.ok(), json!({"Accounts": []}));
+    for bad in ["?limit=0", "?limit=1001", "?limit=x", "?after=..", "?after=a%20b"] {
+        ask(bad).await.refused(400, "invalid_request", json!({}));
+    }
 }
 
 /// Wherever a kill hits an import, the account has the one content or the other afterwards, and is open again.

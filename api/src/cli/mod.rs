@@ -1,0 +1,148 @@
+//! The commands that move accounts: `cloud-dragon export` and `import`, on a store that nobody serves or on a server.
+//! Standard output is for what was asked for, standard error for how it goes.
+
+mod files;
+mod progress;
+mod remote;
+mod site;
+
+use crate::config::StoreSettings;
+use clap::{ArgGroup, Args};
+use dragon_core::cell::{Account, InvalidAccount};
+use dragon_transfer::Mode;
+use files::{Input, Output};
+use progress::Progress;
+use site::Site;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Why a command failed, in words for whoever gave it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CliError(String);
+
+impl CliError {
+    fn new(what: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self(format!("{what}: {why}"))
+    }
+}
+
+/// Where the accounts are.
+#[derive(Clone, Debug, Args)]
+pub struct SiteArguments {
+    /// A running server, as in http://127.0.0.1:8080; without it the store itself is opened, which nobody may be serving if it is a folder
+    #[arg(long, env = "DRAGON_SERVER", conflicts_with = "store", value_name = "URL")]
+    pub server: Option<String>,
+    /// The store.
+    #[command(flatten)]
+    pub store: StoreSettings,
+}
+
+/// Which accounts.
+#[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["account", "all"]))]
+pub struct AccountArguments {
+    /// One account
+    #[arg(long, value_name = "NAME", value_parser = account)]
+    pub account: Option<Account>,
+    /// All accounts, each in a file of its own, NAME.ndjson, in a folder
+    #[arg(long)]
+    pub all: bool,
+}
+
+fn account(name: &str) -> Result<Account, InvalidAccount> {
+    Account::new(name)
+}
+
+/// What `export` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArguments {
+    /// Which accounts.
+    #[command(flatten)]
+    pub which: AccountArguments,
+    /// The file to write, or with --all the folder; - or nothing is standard output
+    #[arg(long, short, value_name = "PATH", required_if_eq("all", "true"))]
+    pub output: Option<PathBuf>,
+    /// Where from.
+    #[command(flatten)]
+    pub site: SiteArguments,
+}
+
+/// What `import` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArguments {
+    /// Which accounts.
+    #[command(flatten)]
+    pub which: AccountArguments,
+    /// The file to read, or with --all the folder; - or nothing is standard input
+    #[arg(long, short, value_name = "PATH", required_if_eq("all", "true"))]
+    pub input: Option<PathBuf>,
+    /// Replace what is in the accounts; without it they must be empty
+    #[arg(long)]
+    pub replace: bool,
+    /// Where to.
+    #[command(flatten)]
+    pub site: SiteArguments,
+}
+
+/// Runs a command and says how it failed.
+pub fn run(command: impl FnOnce() -> Result<(), CliError>) -> ExitCode {
+    match command() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `cloud-dragon export`.
+///
+/// # Errors
+/// [`CliError`]. A file that could not be written to its end does not get its name.
+pub fn export(arguments: &ExportArguments) -> Result<(), CliError> {
+    site::on(&arguments.site, async |site| {
+        let accounts = match &arguments.which.account {
+            Some(account) => vec![account.clone()],
+            None => all_accounts(&site).await?,
+        };
+        for account in accounts {
+            let output = Output::new(arguments.output.as_deref(), arguments.which.all, &account)?;
+            let progress = Progress::of(format!("exporting {account}"), None);
+            let pieces = progress.watch(site.export(&account).await?);
+            let (rows, bytes) = output.write(&account, pieces).await?;
+            progress.done(&format!("exported {account}: {rows} rows, {bytes} bytes"));
+        }
+        Ok(())
+    })
+}
+
+async fn all_accounts(site: &Site) -> Result<Vec<Account>, CliError> {
+    let mut accounts: Vec<Account> = Vec::new();
+    loop {
+        let page = site.accounts(accounts.last()).await?;
+        accounts.extend(page.accounts);
+        if !page.more {
+            return Ok(accounts);
+        }
+    }
+}
+
+/// `cloud-dragon import`.
+///
+/// # Errors
+/// [`CliError`]. The account whose import failed is as it was; those before it were imported.
+pub fn import(arguments: &ImportArguments) -> Result<(), CliError> {
+    let mode = if arguments.replace { Mode::Replace } else { Mode::Empty };
+    site::on(&arguments.site, async |site| {
+        for input in Input::all(arguments.input.as_deref(), arguments.which.account.as_ref())? {
+            let account = &input.account;
+            let (pieces, bytes) = input.open().await?;
+            let progress = Progress::of(format!("importing {account}"), bytes);
+            let imported = site.import(account, mode, progress.watch(pieces)).await?;
+            progress.done(&format!("imported {account}: {} rows", imported.rows));
+        }
+        Ok(())
+    })
+}

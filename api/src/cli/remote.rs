@@ -1,0 +1,138 @@
+//! A server, over HTTP.
+
+use super::CliError;
+use super::files::Pieces;
+use dragon_contract::AccountsPage;
+use dragon_core::cell::Account;
+use dragon_core::limits::LIST_ENTRIES_MAX;
+use dragon_transfer::{Imported, Mode};
+use futures_util::StreamExt as _;
+use reqwest::{Body, Client, Request, Response, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::error::Error as _;
+use std::time::Duration;
+
+/// How long it may take until a connection is there.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Remote {
+    client: Client,
+    base: Url,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Accounts {
+    accounts: Vec<String>,
+    #[serde(default)]
+    more: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Import {
+    rows: u64,
+    version: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Refusal {
+    code: String,
+    message: String,
+}
+
+/// An error with what is behind it: reqwest's own words leave that out.
+fn told(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(behind) = source {
+        text.push_str(": ");
+        text.push_str(&behind.to_string());
+        source = behind.source();
+    }
+    text
+}
+
+impl Remote {
+    pub(super) fn new(server: &str) -> Result<Self, CliError> {
+        let wrong =
+            || CliError::new(format!("the server {server:?}"), "give its URL, as in http://127.0.0.1:8080");
+        // TLS by the provider that the rest of the program uses.
+        let provider = rustls::crypto::ring::default_provider();
+        drop(provider.install_default());
+        let mut base = Url::parse(server).map_err(|_| wrong())?;
+        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
+            return Err(wrong());
+        }
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        let client = Client::builder().connect_timeout(CONNECT_TIME_MAX).build();
+        Ok(Self { client: client.map_err(|error| CliError::new("the client", told(&error)))?, base })
+    }
+
+    fn url(&self, path: &str) -> Result<Url, CliError> {
+        self.base.join(path).map_err(|error| CliError::new(path, error))
+    }
+
+    async fn answer(&self, request: Result<Request, reqwest::Error>) -> Result<Response, CliError> {
+        let failed = |error: reqwest::Error| CliError::new(&self.base, told(&error));
+        let response = self.client.execute(request.map_err(failed)?).await.map_err(failed)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.map_err(failed)?;
+        Err(match serde_json::from_slice(&body) {
+            Ok(Refusal { code, message }) => CliError::new(code, message),
+            Err(_) => CliError::new(&self.base, format!("answered {status}, as no Cloud Dragon does")),
+        })
+    }
+
+    async fn json<T: DeserializeOwned>(&self, response: Response) -> Result<T, CliError> {
+        let failed = |error: reqwest::Error| CliError::new(&self.base, told(&error));
+        let body = response.bytes().await.map_err(failed)?;
+        serde_json::from_slice(&body).map_err(|error| CliError::new(&self.base, error))
+    }
+
+    pub(super) async fn accounts(&self, after: Option<&Account>) -> Result<AccountsPage, CliError> {
+        let mut url = self.url("accounts")?;
+        url.query_pairs_mut().append_pair("limit", &LIST_ENTRIES_MAX.to_string());
+        if let Some(after) = after {
+            url.query_pairs_mut().append_pair("after", after.as_str());
+        }
+        let response = self.answer(self.client.get(url).build()).await?;
+        let Accounts { accounts, more } = self.json(response).await?;
+        let accounts: Result<_, _> = accounts.iter().map(|name| Account::new(name)).collect();
+        let accounts = accounts.map_err(|error| CliError::new(&self.base, error))?;
+        Ok(AccountsPage { accounts, more })
+    }
+
+    pub(super) async fn export(&self, account: &Account) -> Result<Pieces, CliError> {
+        let url = self.url(&format!("export/{account}"))?;
+        let response = self.answer(self.client.get(url).build()).await?;
+        let base = self.base.clone();
+        let pieces = response.bytes_stream();
+        Ok(pieces.map(move |piece| piece.map_err(|error| CliError::new(&base, told(&error)))).boxed())
+    }
+
+    pub(super) async fn import(
+        &self,
+        account: &Account,
+        mode: Mode,
+        pieces: Pieces,
+    ) -> Result<Imported, CliError> {
+        let mode = match mode {
+            Mode::Empty => "empty",
+            Mode::Replace => "replace",
+        };
+        let url = self.url(&format!("import/{account}?mode={mode}"))?;
+        let request = self.client.post(url).header("content-type", "application/x-ndjson");
+        let response = self.answer(request.body(Body::wrap_stream(pieces)).build()).await?;
+        let Import { rows, version } = self.json(response).await?;
+        Ok(Imported { rows, revision: version })
+    }
+}

@@ -1,0 +1,91 @@
+//! The commands that move accounts, as processes: from a server into files and folders, and back.
+
+use crate::support::{Account, Exit, Frontend, Server};
+use crate::transfer::{export, fill, rows};
+use std::path::Path;
+use tempfile::tempdir;
+
+async fn run(arguments: &[&str]) -> Exit {
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let running = tokio::task::spawn_blocking(move || {
+        Frontend::run_to_end(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    });
+    running.await.unwrap()
+}
+
+async fn succeed(arguments: &[&str]) -> String {
+    let exit = run(arguments).await;
+    assert_eq!(exit.code, Some(0), "{arguments:?}: {}", exit.log);
+    exit.log
+}
+
+async fn fail(arguments: &[&str]) -> String {
+    let exit = run(arguments).await;
+    assert!(exit.code.is_some_and(|code| code != 0), "{arguments:?}: {}", exit.log);
+    exit.log
+}
+
+/// From the server, whatever its store is, into a folder that nobody serves, and back.
+#[tokio::test]
+async fn accounts_move_between_a_server_and_a_folder() {
+    let server = Server::start();
+    let url = format!("http://{}", server.address());
+    let (one, other) = (Account::of(&server, "one"), Account::of(&server, "other_2.b"));
+    fill(&one, "x").await;
+    other.set("k", "1").await;
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (files, again, one_file) = (path("files"), path("again"), path("one.ndjson"));
+    let store = format!("embedded:{}", path("data"));
+
+    let log = succeed(&["export", "--server", &url, "--all", "--output", &files]).await;
+    assert!(log.contains("exported one: 2018 rows") && log.contains("exported other_2.b: 1 rows"), "{log}");
+    let log = succeed(&["import", "--store", &store, "--all", "--input", &files]).await;
+    assert!(log.contains("imported one: 2018 rows"), "{log}");
+    let refused = fail(&["import", "--store", &store, "--all", "--input", &files]).await;
+    assert!(refused.contains("one: the account is not empty"), "{refused}");
+    succeed(&["import", "--store", &store, "--all", "--input", &files, "--replace"]).await;
+    succeed(&["export", "--store", &store, "--all", "-o", &again]).await;
+    for name in ["one", "other_2.b"] {
+        let read = |folder: &str| std::fs::read(Path::new(folder).join(format!("{name}.ndjson"))).unwrap();
+        assert!(rows(&read(&files)) == rows(&read(&again)), "{name}");
+    }
+    assert_eq!(std::fs::read_dir(&again).unwrap().count(), 2, "nothing but the accounts");
+
+    succeed(&["export", "--store", &store, "--account", "one", "-o", &one_file]).await;
+    let refused = fail(&["import", "--server", &url, "--account", "one", "-i", &one_file]).await;
+    assert!(refused.contains("not_empty"), "{refused}");
+    let before = export(&one).await;
+    one.set("lost", "1").await;
+    succeed(&["import", "--server", &url, "--account", "one", "-i", &one_file, "--replace"]).await;
+    assert!(rows(&export(&one).await) == rows(&before));
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_said() {
+    let server = Server::start();
+    let url = format!("http://{}", server.address());
+    Account::of(&server, "a").set("k", "1").await;
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let file = path("a.ndjson");
+    succeed(&["export", "--server", &url, "--account", "a", "-o", &file]).await;
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let store = format!("embedded:{}", path("data"));
+    for (arguments, told) in [
+        (vec!["import", "--server", &url, "--account", "b", "-i", &file], "invalid_request"),
+        (vec!["import", "--store", &store, "--account", "b", "-i", &file], "line 2"),
+        (vec!["import", "--store", &store, "--account", "b", "-i", "nowhere"], "nowhere"),
+        (vec!["import", "--store", &store, "--all", "-i", &path("data")], "no file that ends with .ndjson"),
+        (vec!["export", "--server", "127.0.0.1:1", "--account", "a"], "give its URL"),
+        (vec!["export", "--server", "http://127.0.0.1:1", "--account", "a"], "refused"),
+        (vec!["export", "--server", &url, "--account", ".."], "an account is"),
+        (vec!["export", "--server", &url], "--account"),
+        (vec!["export", "--server", &url, "--all"], "--output"),
+        (vec!["export", "--server", &url, "--store", &store, "--account", "a"], "cannot be used with"),
+    ] {
+        let log = fail(&arguments).await;
+        assert!(log.contains(told), "{arguments:?}: {log}");
+    }
+}
