@@ -149,6 +149,29 @@ async fn accounts_are_listed_by_pages() {
     }
 }
 
+/// However much is in the account: beside what the same writes take as requests it is next to nothing.
+#[tokio::test]
+async fn memory_is_bounded_on_the_way_out_and_in() {
+    const VALUES: usize = 256;
+    const GROWTH_KIB_MAX: u64 = 64 << 10;
+    let server = Server::start();
+    let account = Account::of(&server, "large");
+    let value = json_text(&"v".repeat((1 << 20) - 2));
+    for first in (0..VALUES).step_by(4) {
+        let sets: Vec<String> =
+            (first..first + 4).map(|at| format!(r#"{{"Key":"k{at}","Value":{value}}}"#)).collect();
+        account.db(format!(r#"{{"KVSet":[{}]}}"#, sets.join(","))).await.ok();
+    }
+    let before = server.most_memory_kib();
+    let file = export(&account).await;
+    assert!(file.len() > VALUES << 20);
+    let exported = server.most_memory_kib();
+    import(&account.named("copy"), "", &file).await.ok();
+    let imported = server.most_memory_kib();
+    println!("{before} KiB before, {exported} after the export, {imported} after the import");
+    assert!(imported - before < GROWTH_KIB_MAX, "{before} {exported} {imported}");
+}
+
 /// Wherever a kill hits an import, the account has the one content or the other afterwards, and is open again.
 #[tokio::test]
 async fn a_kill_leaves_no_import_half_done() {

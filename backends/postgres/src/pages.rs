@@ -2,13 +2,16 @@
 
 use crate::failure::Failure;
 use crate::rows::{self, Found, StoreClock, Wanted, named_row};
-use dragon_contract::{AccountsPage, BackendError, stored_cell};
+use dragon_contract::{AccountsPage, BackendError, NamedRow, stored_cell};
 use dragon_core::cell::{Account, past};
 use dragon_core::page::{Page, Query};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Row as _};
+use std::ops::Range;
 
-/// Rows that are fetched at once for a page: not so many that large values fill the memory.
-const PAGE_ROWS: i64 = 100;
+/// Rows that are fetched at once for a page, …
+const PAGE_ROWS: usize = 100;
+/// … and bytes, about: large values must not fill the memory.
+const PAGE_BYTES: usize = 2 << 20;
 /// A transaction whose statements all see the same moment.
 pub(crate) const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -17,8 +20,6 @@ pub(crate) async fn scan(
     query: &Query,
     clock: &StoreClock,
 ) -> Result<Page, Failure> {
-    const NEXT: &str = "SELECT name, content FROM cell WHERE lane = $1 AND name >= $2 AND name < $3 \
-        ORDER BY name LIMIT $4";
     let mut transaction = connection.begin_with(ONE_MOMENT).await?;
     let meta = query.meta();
     let mut wanted = Wanted::default();
@@ -27,23 +28,45 @@ pub(crate) async fn scan(
     let now_ms = clock.read(read.database_ms);
     let meta_row = read.found.into_iter().next().and_then(Found::row);
     let mut page = Page::begin(query, meta_row.as_ref(), now_ms).map_err(BackendError::from)?;
-    let (mut from, end) = (query.from(), query.end());
+    let (lane, mut names) = (rows::lane(&meta), query.from()..query.end());
     'page: loop {
-        let next = sqlx::query(NEXT).bind(rows::lane(&meta)).bind(&from).bind(&end).bind(PAGE_ROWS);
-        let next = next.fetch_all(&mut *transaction).await?;
-        for row in &next {
-            let (cell, row) = named_row(row)?;
-            from = [cell.as_bytes().as_ref(), &[0]].concat();
+        let (next, is_last) = next_rows(&mut transaction, lane, &mut names, (PAGE_ROWS, PAGE_BYTES)).await?;
+        for (cell, row) in next {
             if page.push(cell, row).map_err(BackendError::from)?.is_break() {
                 break 'page;
             }
         }
-        if next.len() < PAGE_ROWS as usize {
+        if is_last {
             break;
         }
     }
     transaction.rollback().await?;
     Ok(page)
+}
+
+/// The next rows of these names, so many and about so many bytes at most, and whether they are the last ones. The
+/// names are those that are left, then. Of the rows that are one too many the values, which lie apart, are not read.
+pub(crate) async fn next_rows(
+    connection: &mut PgConnection,
+    lane: i16,
+    names: &mut Range<Vec<u8>>,
+    (rows_max, bytes_max): (usize, usize),
+) -> Result<(Vec<NamedRow>, bool), Failure> {
+    const NEXT: &str = "SELECT name, content, found FROM ( \
+            SELECT name, content, count(*) OVER () AS found, sum(octet_length(content)) OVER (ORDER BY name \
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before \
+            FROM (SELECT name, content FROM cell WHERE lane = $1 AND name >= $2 AND name < $3 \
+                ORDER BY name LIMIT $4) AS upcoming) AS next \
+        WHERE bytes_before IS NULL OR bytes_before < $5 ORDER BY name";
+    let next = sqlx::query(NEXT).bind(lane).bind(&names.start).bind(&names.end);
+    let next = next.bind(rows_max as i64).bind(bytes_max as i64).fetch_all(connection).await?;
+    let found = next.first().map(|row| row.try_get::<i64, _>(2)).transpose()?.unwrap_or_default() as usize;
+    let rows = next.iter().map(named_row).collect::<Result<Vec<_>, _>>()?;
+    if let Some((last, _)) = rows.last() {
+        names.start = [last.as_bytes().as_ref(), &[0]].concat();
+    }
+    let is_last = rows.len() == found && found < rows_max;
+    Ok((rows, is_last))
 }
 
 pub(crate) async fn accounts(

@@ -2,9 +2,9 @@
 //! keeps what changes meanwhile, so whoever reads nothing for a minute loses it.
 
 use crate::failure::Failure;
-use crate::pages::ONE_MOMENT;
+use crate::pages::{ONE_MOMENT, next_rows};
 use crate::reader::READ_TIME_MAX;
-use crate::rows::{self, named_row};
+use crate::rows;
 use crate::session::Sessions;
 use crate::store::in_time;
 use dragon_contract::{BackendError, NamedRow, Result, SNAPSHOT_STEP_BYTES, Snapshot};
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 /// Snapshots of one frontend at once: each takes a connection.
 const SNAPSHOTS_MAX: usize = 4;
 /// Rows of one step.
-const STEP_ROWS: i64 = 2_000;
+const STEP_ROWS: usize = 2_000;
 
 /// Room for snapshots.
 #[derive(Debug)]
@@ -61,31 +61,17 @@ pub(crate) struct PostgresSnapshot {
     _permit: OwnedSemaphorePermit,
 }
 
-impl PostgresSnapshot {
-    /// The next rows, of which all but the last one are of a step's size together at most.
-    async fn read(&mut self, connection: &mut PgConnection) -> std::result::Result<Vec<NamedRow>, Failure> {
-        const NEXT: &str = "SELECT name, content FROM ( \
-                SELECT name, content, sum(octet_length(content)) OVER (ORDER BY name \
-                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before \
-                FROM cell WHERE lane = $1 AND name >= $2 AND name < $3 ORDER BY name LIMIT $4) AS next \
-            WHERE bytes_before IS NULL OR bytes_before < $5 ORDER BY name";
-        let next = sqlx::query(NEXT).bind(self.lane).bind(&self.names.start).bind(&self.names.end);
-        let next = next.bind(STEP_ROWS).bind(SNAPSHOT_STEP_BYTES as i64);
-        next.fetch_all(connection).await?.iter().map(named_row).collect()
-    }
-}
-
 #[async_trait::async_trait]
 impl Snapshot for PostgresSnapshot {
     async fn next(&mut self) -> Result<Vec<NamedRow>> {
         let Some(mut connection) = self.connection.take() else { return Ok(Vec::new()) };
-        let rows = in_time(self.read(&mut connection)).await?;
-        if let Some((last, _)) = rows.last() {
-            self.names.start = [last.as_bytes().as_ref(), &[0]].concat();
-            self.connection = Some(connection);
-        } else {
+        let bounds = (STEP_ROWS, SNAPSHOT_STEP_BYTES);
+        let (rows, is_last) = in_time(next_rows(&mut connection, self.lane, &mut self.names, bounds)).await?;
+        if is_last {
             // What fails here has lost nothing.
             drop(timeout(READ_TIME_MAX, connection.close()).await);
+        } else {
+            self.connection = Some(connection);
         }
         Ok(rows)
     }

@@ -43,6 +43,13 @@ impl Frontend {
         self.address
     }
 
+    /// The most memory that the process has had, in KiB.
+    pub fn most_memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Kills the process at once, as `kill -9` does.
     pub fn kill(&mut self) {
         self.process.kill().unwrap();

@@ -60,6 +60,11 @@ impl Server {
         self.folder.path().join("data")
     }
 
+    /// The most memory that one of its processes has had, in KiB.
+    pub fn most_memory_kib(&self) -> u64 {
+        self.frontends.iter().map(Frontend::most_memory_kib).max().unwrap_or_default()
+    }
+
     /// Kills all its processes at once, as `kill -9` does.
     pub fn kill(&mut self) {
         self.frontends.iter_mut().for_each(Frontend::kill);
