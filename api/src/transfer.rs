@@ -10,19 +10,21 @@ use dragon_core::answer::Answer;
 use dragon_core::cell::Account;
 use dragon_transfer::{ExportError, ImportError, Imported, Mode, export, import};
 use dragon_waiters::{Failure, Frontend};
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use poem::http::header;
 use poem::{Body, IntoResponse, Request, RequestBody, Response};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaResponses, MetaSchemaRef, Registry};
 use poem_openapi::types::Type as _;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, Enum, ExtractParamOptions, Object};
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::timeout;
 
 /// What an exported account is declared as.
 const MEDIA_TYPE: &str = "application/x-ndjson";
-/// How long the next piece of an import may take to arrive.
+/// How long the next piece of an import may take to arrive, and one of an export to be taken.
 const PIECE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What an import does with what is in the account.
@@ -111,11 +113,29 @@ impl ExportAnswer {
     /// Begins it.
     pub(crate) async fn begin(frontend: &Frontend, account: &str) -> Result<Self, ApiError> {
         let account = Account::new(account)?;
-        let lines = export(frontend, &account).await?.map_err(|error| {
-            tracing::warn!(%error, "an export broke off");
-            io::Error::other(error)
-        });
-        Ok(Self { account, body: Body::from_bytes_stream(lines) })
+        let lines = export(frontend, &account).await?;
+        let (to_client, pieces) = channel(1);
+        tokio::spawn(pass_on(lines, to_client));
+        let pieces = stream::unfold(pieces, |mut pieces| async { Some((pieces.recv().await?, pieces)) });
+        Ok(Self { account, body: Body::from_bytes_stream(pieces) })
+    }
+}
+
+/// Hands the pieces to the client as it takes them. One that takes none for long loses the rest, so that it does not
+/// hold the store up.
+async fn pass_on(
+    lines: impl Stream<Item = Result<Bytes, ExportError>>,
+    to_client: Sender<io::Result<Bytes>>,
+) {
+    let mut lines = pin!(lines);
+    while let Some(piece) = lines.next().await {
+        let piece = piece.map_err(io::Error::other);
+        let is_broken =
+            piece.as_ref().inspect_err(|error| tracing::warn!(%error, "an export broke off")).is_err();
+        let is_taken = timeout(PIECE_TIME_MAX, to_client.send(piece)).await.is_ok_and(|sent| sent.is_ok());
+        if is_broken || !is_taken {
+            break;
+        }
     }
 }
 

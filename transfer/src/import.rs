@@ -8,14 +8,21 @@ use crate::resume::resume;
 use crate::steps::{STEP_BYTES, STEP_ROWS, Steps, is_empty};
 use bytes::Bytes;
 use dragon_contract::{BackendError, NamedRow};
+use dragon_core::UnixMs;
 use dragon_core::cell::{Account, Cell};
 use dragon_core::layout;
+use dragon_core::limits::{REVISION_MAX, REVISIONS_SKIPPED};
 use dragon_core::replace::Action;
 use dragon_core::verdict::Rejection;
 use dragon_waiters::{Failure, Frontend};
 use futures_util::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use std::pin::pin;
+use tokio::task::JoinError;
+
+/// How far a file's time mark may be ahead of the store's time, in milliseconds: until it has come, the account's time
+/// stands still.
+const AHEAD_MS_MAX: UnixMs = 86_400_000;
 
 /// What becomes of what is in the account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,12 +82,13 @@ pub async fn import<E: std::fmt::Display>(
     if mode == Mode::Empty && !is_empty(frontend, account).await? {
         return Err(ImportError::NotEmpty);
     }
-    let mut begun = Begun { driver: Some(begin(frontend, account, mode).await?), account: account.clone() };
+    let begun = begin(frontend, account, mode).await.map_err(before_closing)?;
+    let mut begun = Begun { driver: Some(begun), account: account.clone() };
     let staged = match begun.stage(chunks).await {
         Ok(staged) => staged,
         Err(error) => {
             begun.undo().await;
-            return Err(error);
+            return Err(before_closing(error));
         }
     };
     // From here on it goes its way even if nobody waits any more.
@@ -89,7 +97,22 @@ pub async fn import<E: std::fmt::Display>(
         begun.undo().await;
         replaced
     });
-    replacing.await.unwrap_or(Err(Failure::Draining.into()))
+    let unknown = |error: JoinError| Failure::Backend(BackendError::OutcomeUnknown(error.to_string()));
+    replacing.await.unwrap_or_else(|error| Err(unknown(error).into()))
+}
+
+/// Before the account is closed the outcome is known, whatever became of a step: it will be taken back.
+fn before_closing(error: ImportError) -> ImportError {
+    match error {
+        ImportError::Failure(Failure::Backend(BackendError::OutcomeUnknown(reason))) => {
+            BackendError::Unavailable(reason).into()
+        }
+        // Another driver has come.
+        ImportError::Failure(Failure::Rejected(Rejection::Replacing | Rejection::NotLocked { .. })) => {
+            ImportError::UnderWay
+        }
+        error => error,
+    }
 }
 
 async fn begin(frontend: &Frontend, account: &Account, mode: Mode) -> Result<Driver, ImportError> {
@@ -120,18 +143,10 @@ impl Begun {
         Staging::new(steps).take_all(chunks).await
     }
 
-    /// Takes back what is staged, if there is something to take back. Where that fails the note stays, and someone
-    /// will do it later.
+    /// Takes back what is staged, if there is something to take back.
     async fn undo(&mut self) {
-        let Some(driver) = &self.driver else { return };
-        let discarded = driver.steps(&self.account).discard().await;
-        let Some(driver) = self.driver.take() else { return };
-        let undone = match discarded {
-            Ok(()) => driver.end().await,
-            Err(failure) => Err(failure),
-        };
-        if let Err(error) = undone {
-            tracing::warn!(%error, account = %self.account, "an import that failed is taken back later");
+        if let Some(driver) = self.driver.take() {
+            undo(driver, self.account.clone()).await;
         }
     }
 
@@ -139,15 +154,19 @@ impl Begun {
         let Some(driver) = &self.driver else { return Err(ImportError::UnderWay) };
         let (steps, import) = (driver.steps(&self.account), driver.number);
         let content = Content { revision: head.revision, mark_ms: head.mark_ms };
-        driver.note(&Note { import: Some(import), mode, content: Some(content) }).await?;
-        let replaced = match steps.take(Action::Close(import)).await {
-            Ok(()) => complete(steps, (import, mode, content)).await,
+        let note = Note { import: Some(import), mode, content: Some(content) };
+        driver.note(&note).await.map_err(|error| before_closing(error.into()))?;
+        let is_unknown =
+            |failure: &Failure| matches!(failure, Failure::Backend(BackendError::OutcomeUnknown(_)));
+        let closed = steps.take(Action::Close(import)).await;
+        let replaced = match closed {
+            Err(failure) if !is_unknown(&failure) => return Err(before_closing(failure.into())),
             Err(failure) => Err(failure.into()),
+            Ok(()) => complete(steps, (import, mode, content)).await,
         };
-        let replaced = match replaced {
-            Err(ImportError::NotEmpty) => return Err(ImportError::NotEmpty),
-            replaced => replaced,
-        };
+        if let Err(ImportError::NotEmpty) = replaced {
+            return Err(ImportError::NotEmpty);
+        }
         // There is nothing to take back any more.
         let driver = self.driver.take();
         let later = |error| BackendError::OutcomeUnknown(format!("the import goes on later: {error}"));
@@ -161,12 +180,22 @@ impl Begun {
     }
 }
 
+/// Takes back what is staged. Where that fails the note stays, and someone will do it later.
+async fn undo(driver: Driver, account: Account) {
+    let undone = match driver.steps(&account).discard().await {
+        Ok(()) => driver.end().await,
+        Err(failure) => Err(failure),
+    };
+    if let Err(error) = undone {
+        tracing::warn!(%error, %account, "an import that failed is taken back later");
+    }
+}
+
 impl Drop for Begun {
     /// Nobody waits any more.
     fn drop(&mut self) {
         if let (Some(driver), Ok(runtime)) = (self.driver.take(), tokio::runtime::Handle::try_current()) {
-            let mut left = Self { driver: Some(driver), account: self.account.clone() };
-            runtime.spawn(async move { left.undo().await });
+            runtime.spawn(undo(driver, self.account.clone()));
         }
     }
 }
@@ -223,7 +252,16 @@ impl<'a> Staging<'a> {
             }
         }
         self.flush().await?;
-        Ok(self.decoder.finish()?)
+        let (head, rows) = self.decoder.finish()?;
+        let now_ms = self.steps.frontend.backend().health().await?.now_ms;
+        if head.mark_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
+            return Err(FormatError::Ahead.into());
+        }
+        let own = meta(self.steps.frontend, self.steps.account).await?.revision;
+        if own > REVISION_MAX - 2 * REVISIONS_SKIPPED {
+            return Err(FormatError::NoRoom.into());
+        }
+        Ok((head, rows))
     }
 
     async fn push(&mut self, (cell, row): NamedRow) -> Result<(), ImportError> {

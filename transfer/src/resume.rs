@@ -12,11 +12,12 @@ use dragon_waiters::{Failure, Frontend};
 pub(crate) async fn resume(frontend: &Frontend, account: &Account) -> Result<(), ImportError> {
     let Some((driver, import, note)) = Driver::take_over(frontend, account).await? else { return Ok(()) };
     let steps = driver.steps(account);
+    // First the fence: what the former driver still had under way has come by now, and nothing comes after.
+    steps.take(Action::Discard(Vec::new())).await?;
     let is_closed = meta(frontend, account).await?.replacement.is_some_and(|before| before.import == import);
     let completed = match note.content.filter(|_| is_closed) {
         Some(content) => {
             tracing::info!(%account, "an import that was interrupted is completed");
-            steps.take(Action::Close(import)).await?;
             complete(steps, (import, note.mode, content)).await
         }
         None => Err(ImportError::NotEmpty),
@@ -37,6 +38,7 @@ pub(crate) async fn resume(frontend: &Frontend, account: &Account) -> Result<(),
 /// When the store fails; they are found again next time.
 pub async fn resume_abandoned(frontend: &Frontend) -> Result<(), ImportError> {
     let mut after = String::new();
+    let mut last_error = None;
     loop {
         let query = Query {
             account: Account::system(),
@@ -49,11 +51,15 @@ pub async fn resume_abandoned(frontend: &Frontend) -> Result<(), ImportError> {
         };
         let page = frontend.backend().scan(&query).await.map_err(Failure::from)?;
         for account in page.shown.iter().filter_map(|shown| account_of(&shown.cell)) {
-            resume(frontend, &account).await?;
+            // One that can't be ended now is in nobody else's way.
+            if let Err(error) = resume(frontend, &account).await {
+                tracing::warn!(%error, %account, "an interrupted import can't be ended yet");
+                last_error = Some(error);
+            }
         }
         match page.shown.last() {
             Some(last) if page.more => after = last.cell.id().to_owned(),
-            _ => return Ok(()),
+            _ => return last_error.map_or(Ok(()), Err),
         }
     }
 }

@@ -13,6 +13,7 @@ use dragon_transfer::Mode;
 use files::{Input, Output};
 use progress::Progress;
 use site::Site;
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -107,6 +108,7 @@ pub fn export(arguments: &ExportArguments) -> Result<(), CliError> {
             Some(account) => vec![account.clone()],
             None => all_accounts(&site).await?,
         };
+        refuse_alike(&accounts)?;
         for account in accounts {
             let output = Output::new(arguments.output.as_deref(), arguments.which.all, &account)?;
             let progress = Progress::of(format!("exporting {account}"), None);
@@ -116,6 +118,18 @@ pub fn export(arguments: &ExportArguments) -> Result<(), CliError> {
         }
         Ok(())
     })
+}
+
+/// Where a file system ignores case, the file of one account would be that of another.
+fn refuse_alike(accounts: &[Account]) -> Result<(), CliError> {
+    let mut names = HashMap::new();
+    for account in accounts {
+        if let Some(other) = names.insert(account.as_str().to_ascii_lowercase(), account) {
+            let why = format!("{other} and {account} differ in case only: export them one by one");
+            return Err(CliError::new("--all", why));
+        }
+    }
+    Ok(())
 }
 
 async fn all_accounts(site: &Site) -> Result<Vec<Account>, CliError> {

@@ -55,7 +55,6 @@ pub(super) fn on(
         done
     });
     drop(runtime);
-    drop(stores);
     done
 }
 

@@ -52,7 +52,10 @@ pub fn decide<R: Rows>(
     if let Some(step) = request.as_step() {
         return decide_step(step, (request.meta(), meta), rows);
     }
-    if meta.replacement.is_some() && !request.is_mark() {
+    // A lock whose client has hung up is given back; until the former content goes, it may stay.
+    let is_passed = request.is_mark()
+        || request.only_releases() && meta.replacement.is_some_and(|replacement| !replacement.is_cleared);
+    if meta.replacement.is_some() && !is_passed {
         return Ok(Decision { verdict: Verdict::Rejected(Rejection::Replacing), writes: Vec::new() });
     }
     let mut decider = Decider {

@@ -28,9 +28,9 @@ pub struct Step {
 pub enum Action {
     /// Writes staged rows.
     Stage(Vec<(Cell, Bytes)>),
-    /// Deletes staged rows.
+    /// Deletes staged rows; not of a closed account. Of none it fences, and waits for what was under way.
     Discard(Vec<Cell>),
-    /// Closes the account for this import, unless it is closed for another one.
+    /// Closes the account for this import, whose first driver has the same number.
     Close(u64),
     /// Deletes former rows of the closed account.
     Clear(Vec<Cell>),
@@ -81,7 +81,7 @@ pub(crate) fn decide_step<R: Rows>(
 ) -> Result<Decision, R::Error> {
     let (meta_cell, mut meta) = account;
     let mut writes: Writes = Vec::new();
-    let is_taken = step.driver >= meta.driver && take(&step.action, &mut meta, &mut writes, rows)?;
+    let is_taken = step.driver >= meta.driver && take(step, &mut meta, &mut writes, rows)?;
     if !is_taken {
         return Ok(Decision { verdict: Verdict::Rejected(Rejection::Replacing), writes: Vec::new() });
     }
@@ -97,16 +97,20 @@ pub(crate) fn decide_step<R: Rows>(
 
 /// Takes a step, unless it does not fit how far the account has come.
 fn take<R: Rows>(
-    action: &Action,
+    Step { driver, action }: &Step,
     meta: &mut Meta,
     writes: &mut Writes,
     rows: &mut R,
 ) -> Result<bool, R::Error> {
     match (action, meta.replacement) {
+        // A closed account needs what is staged.
+        (Action::Discard(cells), Some(_)) if !cells.is_empty() => return Ok(false),
         (Action::Stage(staged), _) => {
             writes.extend(staged.iter().map(|(cell, row)| (cell.clone(), Some(row.clone()))));
         }
         (Action::Discard(cells), _) => writes.extend(cells.iter().map(|cell| (cell.clone(), None))),
+        // Whoever takes an import over does not close what its former driver has opened meanwhile.
+        (Action::Close(import), None) if import != driver => return Ok(false),
         (Action::Close(import), None) => {
             meta.replacement = Some(Replacement { import: *import, is_cleared: false });
         }

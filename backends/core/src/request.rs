@@ -367,6 +367,16 @@ impl Request {
         self.is_read() && self.gets.is_empty() && self.counters.is_empty()
     }
 
+    /// Whether it gives a lock back and does nothing else.
+    #[must_use]
+    pub fn only_releases(&self) -> bool {
+        matches!(self.lock, LockStep::Release(_))
+            && self.idempotency.is_none()
+            && self.sets.is_empty()
+            && self.gets.is_empty()
+            && self.counters.is_empty()
+    }
+
     /// Every cell that it may read or write, its footprint, some perhaps twice. A duplicate's
     /// answer may be kept beside another id, which only the stored row names. Of a [step](Step) it is what it may read.
     pub fn footprint(&self) -> impl Iterator<Item = &Cell> {

@@ -14,6 +14,9 @@ use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Weak};
 
+/// Snapshots at once: each has a connection, and holds what the layers had.
+const SNAPSHOTS_MAX: usize = 16;
+
 /// The rows of an account that were not handed out yet.
 #[derive(Debug)]
 pub(crate) struct AccountRows {
@@ -53,6 +56,16 @@ type Shared = Mutex<Option<AccountRows>>;
 pub(crate) struct Snapshots(Mutex<Vec<Weak<Shared>>>);
 
 impl Snapshots {
+    /// Fails when too many are under way.
+    pub(crate) fn check(&self) -> Result<()> {
+        let mut all = self.0.lock();
+        all.retain(|snapshot| snapshot.strong_count() > 0);
+        if all.len() < SNAPSHOTS_MAX {
+            return Ok(());
+        }
+        Err(BackendError::Busy(format!("{SNAPSHOTS_MAX} accounts are being read as a whole already")))
+    }
+
     pub(crate) fn begin(&self, rows: AccountRows, progress: Arc<Progress>) -> EmbeddedSnapshot {
         let rows = Arc::new(Mutex::new(Some(rows)));
         let mut all = self.0.lock();

@@ -281,6 +281,7 @@ impl Backend for EmbeddedStore {
         let (shared, account) = (Arc::clone(&self.0), account.clone());
         let snapshot = blocking(move || {
             shared.progress.check()?;
+            shared.snapshots.check()?;
             let reader = open_reader(&shared.database).map_err(failed)?;
             let rows = shared.durable.snapshot(reader, &account)?;
             let snapshot = shared.snapshots.begin(rows, Arc::clone(&shared.progress));

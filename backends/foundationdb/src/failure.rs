@@ -73,7 +73,7 @@ pub(crate) enum Failure {
     /// So many requests do not fit into a transaction.
     TooLarge(usize),
     /// Snapshots need these rows as they are.
-    Unsaved(Box<Unsaved>),
+    Unsaved(Vec<Unsaved>),
     /// The cluster can't be reached, or refuses to work.
     Unavailable(String),
     /// Trying again would not help.

@@ -38,11 +38,16 @@ pub(crate) async fn check(
             && prepared.numbers.get(*cell).is_some_and(|number| number & IS_BEING_READ > 0)
     };
     let metas: Vec<Cell> = prepared.writes.keys().filter(being_read).cloned().collect();
+    let mut all_unsaved = Vec::new();
     for meta in metas {
         let account = meta.account();
         let noted = notes(transaction, &frontend.keys, &account, true).await?;
         let now_ms = frontend.clock.now_ms();
-        let (over, live): (Vec<Note>, Vec<Note>) = noted.into_iter().partition(|note| note.is_over(now_ms));
+        // An import puts rows into their place whose revisions tell nothing of when they came there.
+        let written = prepared.writes.get(&meta).and_then(Option::as_ref);
+        let is_replaced = layout::read_meta(&meta, written)?.replacement.is_some();
+        let is_over = |note: &Note| is_replaced || note.is_over(now_ms);
+        let (over, live): (Vec<Note>, Vec<Note>) = noted.into_iter().partition(is_over);
         over.iter().for_each(|note| clear(transaction, &frontend.keys, &account, note.id));
         if live.is_empty() {
             prepared.numbers.entry(meta).and_modify(|number| *number &= !IS_BEING_READ);
@@ -50,11 +55,11 @@ pub(crate) async fn check(
         for note in live {
             let cells = unsaved(&frontend.keys, transaction, prepared, &account, &note).await?;
             if !cells.is_empty() {
-                return Err(Failure::Unsaved(Box::new(Unsaved { account, note, cells })));
+                all_unsaved.push(Unsaved { account: account.clone(), note, cells });
             }
         }
     }
-    Ok(())
+    if all_unsaved.is_empty() { Ok(()) } else { Err(Failure::Unsaved(all_unsaved)) }
 }
 
 /// The cells of an account that are written, and not saved for a snapshot that needs them.
@@ -67,7 +72,8 @@ async fn unsaved(
 ) -> Result<Vec<Cell>, Failure> {
     let (revision, saved) = (note.revision(account)?, keys.saved(note.id));
     let written = prepared.writes.keys();
-    let written = written.filter(|cell| cell.kind() != Kind::Meta && cell.account_name() == account.as_str());
+    let is_content = |cell: &&Cell| !matches!(cell.kind(), Kind::Meta | Kind::Staged);
+    let written = written.filter(is_content).filter(|cell| cell.account_name() == account.as_str());
     let looks: Vec<_> = written
         .map(async |cell| {
             let stamp = match prepared.before.get(cell) {
@@ -84,11 +90,13 @@ async fn unsaved(
 }
 
 /// Saves them.
-pub(crate) async fn save(frontend: &Frontend, unsaved: &Unsaved) -> Result<(), Failure> {
-    let mut cells = unsaved.cells.as_slice();
-    while !cells.is_empty() {
-        let saved = save_some(frontend, unsaved, &cells[..cells.len().min(CELLS_MAX)]).await?;
-        cells = &cells[saved.clamp(1, cells.len())..];
+pub(crate) async fn save(frontend: &Frontend, all_unsaved: &[Unsaved]) -> Result<(), Failure> {
+    for unsaved in all_unsaved {
+        let mut cells = unsaved.cells.as_slice();
+        while !cells.is_empty() {
+            let saved = save_some(frontend, unsaved, &cells[..cells.len().min(CELLS_MAX)]).await?;
+            cells = &cells[saved.clamp(1, cells.len())..];
+        }
     }
     Ok(())
 }

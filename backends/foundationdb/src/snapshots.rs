@@ -4,7 +4,8 @@
 //! the rows that are there and not newer, and those that were saved, all at the page's version: together what was
 //! there at that moment, so no request is torn.
 //!
-//! A note ends when all was read, or by itself when nothing was read for a minute. A batch that finds it over takes
+//! A note ends when all was read, when an import replaces the account's content, or by itself when nothing was read for
+//! a minute. A batch that finds it over takes
 //! it away; then there is no more to be had from that snapshot.
 
 use crate::committer::Frontend;
@@ -30,7 +31,11 @@ use uuid::Uuid;
 /// An account up to this size is read in one transaction, and held in memory.
 const SMALL_BYTES: usize = 4 << 20;
 /// Milliseconds after which a snapshot of which nothing was read is given up.
-const IDLE_MS_MAX: UnixMs = 60_000;
+const IDLE_MS_MAX: UnixMs = 90_000;
+/// So much of it is left after each step, at least.
+const LEFT_MS_MIN: UnixMs = 60_000;
+/// Snapshots of one account under way: each may have a batch read and decided once more.
+const SNAPSHOTS_MAX: usize = 4;
 /// Tries of a transaction that others were in the way of, and the longest pause between two.
 const TRIES: usize = 100;
 const PAUSE_MAX: Duration = Duration::from_millis(50);
@@ -154,6 +159,10 @@ async fn note(frontend: &Frontend, account: &Account) -> Result<Option<Note>> {
         let transaction = frontend.begin()?;
         let Some(head) = transaction.get(&keys.head(&meta), false).await? else { return Ok(None) };
         let (number, row) = split_head(&meta, &head)?;
+        if notes(&transaction, keys, account, false).await?.len() >= SNAPSHOTS_MAX {
+            let reason = format!("{SNAPSHOTS_MAX} exports of the account are under way already");
+            return Err(Failure::Final(BackendError::Busy(reason)));
+        }
         // An attempt whose fate is not known may have noted another moment: so each has a name of its own.
         let until_ms = frontend.clock.now_ms() + IDLE_MS_MAX;
         let note = Note { id: Uuid::new_v4(), until_ms, meta: Bytes::copy_from_slice(row) };
@@ -233,7 +242,7 @@ impl PagedSnapshot {
             some_rows(&transaction, &saved_keys, &self.names, SNAPSHOT_STEP_BYTES),
         )?;
         if note.is_none() {
-            let reason = "the snapshot was given up: nothing was read of it for a minute";
+            let reason = "the snapshot was given up: nothing was read of it for a minute, or an import came";
             return Err(Failure::Unavailable(reason.into()));
         }
         let last =
@@ -258,7 +267,7 @@ impl PagedSnapshot {
     /// Says that it is still being read.
     async fn renew(&mut self) -> Result<()> {
         let now_ms = self.frontend.clock.now_ms();
-        if self.note.until_ms.saturating_sub(now_ms) > IDLE_MS_MAX / 2 {
+        if self.note.until_ms.saturating_sub(now_ms) > LEFT_MS_MIN {
             return Ok(());
         }
         let note = Note { until_ms: now_ms + IDLE_MS_MAX, ..self.note.clone() };

@@ -40,13 +40,21 @@ pub enum FormatError {
         /// The number of the last line that was read.
         line: u64,
     },
+    /// Its account's time is far ahead.
+    #[error(
+        "the account's time (MarkMs) is more than a day ahead of this store's: leases and TTLs would stand still"
+    )]
+    Ahead,
+    /// The account's revision can't be raised above the file's any more.
+    #[error("the account's revision is too high to be raised by another import: use another account")]
+    NoRoom,
     /// A newer version of this program has written it.
     #[error("the file is of format {0}, of a newer version of this program; this one knows up to {FORMAT}")]
     Newer(u64),
 }
 
 /// Reads a file, piece by piece, as rows of one account.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Decoder {
     account: Account,
     /// What has come of the line that is not whole yet.

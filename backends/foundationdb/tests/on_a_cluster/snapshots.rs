@@ -4,12 +4,19 @@ use crate::connect;
 use crate::sizes::{account, applied, entry, set};
 use dragon_contract::conformance::Case;
 use dragon_contract::{Backend as _, BackendError, NamedRow, Snapshot};
-use dragon_core::request::SetDraft;
+use dragon_core::batch::Entry;
+use dragon_core::cell::{Cell, Kind};
+use dragon_core::decide::Turn;
+use dragon_core::layout::{Header, write_value};
+use dragon_core::replace::{Action, Step};
+use dragon_core::request::{Request, SetDraft};
 use dragon_foundationdb::FoundationDbStore;
 use dragon_private_foundationdb::fresh_address;
+use std::sync::Arc;
 use std::time::Duration;
 
-pub const CASES: [Case; 3] = [
+pub const CASES: [Case; 4] = [
+    ("an_import_ends_snapshots", || Box::pin(an_import_ends_snapshots())),
     ("a_request_may_change_more_than_a_transaction_holds", || {
         Box::pin(a_request_may_change_more_than_a_transaction_holds())
     }),
@@ -80,6 +87,36 @@ async fn other_frontends_save_too() {
     assert_whole(second).await;
 }
 
+/// What it puts into its place has revisions that tell nothing of when it came.
+async fn an_import_ends_snapshots() {
+    let store = connect(&tokio::task::block_in_place(fresh_address)).await;
+    fill(&store).await;
+    let mut snapshot = store.snapshot(&account()).await.expect("it begins");
+    assert!(!snapshot.next().await.expect("it goes on").is_empty());
+    let before = store.snapshot(&account()).await.expect("it begins");
+    let cell = Cell::new(&account(), Kind::Value, "placed");
+    let row = write_value(Header { revision: 1, expires_ms: 0 }, b"1");
+    let staged = vec![cell.staged(1)];
+    for action in [
+        Action::Stage(vec![(cell.staged(1), row)]),
+        Action::Close(1),
+        Action::Clear((0..LARGE).map(|number| Cell::new(&account(), Kind::Value, &key(number))).collect()),
+        Action::Cleared,
+        Action::Place(staged),
+        Action::Open { revision: 1, mark_ms: 0 },
+    ] {
+        let request = Request::step(account(), Step { driver: 1, action });
+        let entry = Entry { request: Arc::new(request), turn: Turn::First };
+        assert_eq!(applied(&store.commit([entry].into()).await.expect("it is committed").verdicts), 1);
+    }
+    for mut snapshot in [snapshot, before] {
+        assert!(matches!(snapshot.next().await, Err(BackendError::Unavailable(_))));
+    }
+    let mut after = store.snapshot(&account()).await.expect("it begins");
+    let rows = rest(&mut after).await;
+    assert_eq!(rows.iter().map(|(cell, _)| cell.id()).collect::<Vec<_>>(), ["", "placed"]);
+}
+
 /// Who reads nothing for a minute makes nobody save rows any longer, and is told so.
 async fn an_abandoned_snapshot_ends() {
     let store = connect(&tokio::task::block_in_place(fresh_address)).await;
@@ -88,8 +125,8 @@ async fn an_abandoned_snapshot_ends() {
     let kept = store.snapshot(&account()).await.expect("it begins");
     let begun = std::time::Instant::now();
     let mut kept_rows = Some(kept);
-    while begun.elapsed() < Duration::from_secs(64) {
-        tokio::time::sleep(Duration::from_secs(16)).await;
+    while begun.elapsed() < Duration::from_secs(96) {
+        tokio::time::sleep(Duration::from_secs(24)).await;
         // One that is read now and then goes on.
         if let Some(kept) = &mut kept_rows {
             assert!(!kept.next().await.expect("it is kept").is_empty());
