@@ -1,0 +1,73 @@
+//! What goes wrong with backups.
+
+use dragon_contract::BackendError;
+use dragon_core::cell::Account;
+use dragon_transfer::format::FormatError;
+use dragon_transfer::{ExportError, ImportError};
+use dragon_waiters::Failure;
+
+/// Why a backup, or a restore, came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The bucket could not do it.
+    #[error("the bucket: {0}")]
+    Bucket(String),
+    /// A manifest can't be read.
+    #[error("the manifest {id} can't be read: {problem}")]
+    Manifest {
+        /// The backup.
+        id: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A newer version of this program has written it.
+    #[error("the backup {id} is of format {format}, of a newer version of this program")]
+    Newer {
+        /// The backup.
+        id: String,
+        /// Its format.
+        format: u64,
+    },
+    /// An object of a backup is not what its manifest says.
+    #[error("the account {account} in the backup {id} is damaged: {problem}")]
+    Damaged {
+        /// The backup.
+        id: String,
+        /// The account.
+        account: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There is no backup of that time, or none at all.
+    #[error("there is no such backup")]
+    NoBackup,
+    /// The backup does not have the account.
+    #[error("the backup {id} has no account {account}")]
+    NoAccount {
+        /// The backup.
+        id: String,
+        /// The account.
+        account: Account,
+    },
+    /// The store has accounts already.
+    #[error("the store is not empty: restore into another one, or force it")]
+    NotEmpty,
+    /// An account can't be exported.
+    #[error("the account {0} can't be exported: {1}")]
+    Export(Account, ExportError),
+    /// An account can't be imported.
+    #[error("the account {0} can't be imported: {1}")]
+    Import(Account, ImportError),
+    /// What was exported is not well-formed.
+    #[error("the account {0} was exported badly: {1}")]
+    Format(Account, FormatError),
+    /// The store could not do it.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+impl From<BackendError> for BackupError {
+    fn from(error: BackendError) -> Self {
+        Self::Failure(error.into())
+    }
+}
