@@ -1,4 +1,4 @@
-//! Accounts in and out of a store: the format in which one is exported ([`format`]), its export as a stream, and
+//! Accounts in and out of a store: the format in which one is exported ([`mod@format`]), its export as a stream, and
 //! its import, which puts other content into an account's place in steps that an interruption can't leave half
 //! done. It speaks to a [`Frontend`](dragon_waiters::Frontend), so every store can do it.
 
