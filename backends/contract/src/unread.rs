@@ -12,8 +12,8 @@ pub struct Unread {
     cells: Vec<Cell>,
     /// How many of them the present read is about.
     reading: usize,
-    /// Those of which more than the header is looked at.
-    whole: HashSet<Cell, RandomState>,
+    /// Those of which no more than the header is looked at.
+    headers: HashSet<Cell, RandomState>,
 }
 
 impl Unread {
@@ -21,9 +21,15 @@ impl Unread {
     #[must_use]
     pub fn of(batch: &[Entry]) -> Self {
         let mut seen = HashSet::with_hasher(RandomState::default());
-        let whole = batch.iter().flat_map(|entry| entry.request.reads_whole()).cloned().collect();
+        let compared = batch.iter().flat_map(|entry| entry.request.compares());
+        let mut headers: HashSet<Cell, RandomState> = compared.cloned().collect();
+        if !headers.is_empty() {
+            for cell in batch.iter().flat_map(|entry| entry.request.reads_whole()) {
+                headers.remove(cell);
+            }
+        }
         let cells = batch.iter().flat_map(|entry| entry.request.reads()).filter(|cell| seen.insert(*cell));
-        Self { cells: cells.cloned().collect(), reading: 0, whole }
+        Self { cells: cells.cloned().collect(), reading: 0, headers }
     }
 
     /// Plans the next read, of at most so many cells: from the missing one on, if one is named, since what
@@ -33,10 +39,7 @@ impl Unread {
             match self.cells.iter().position(|cell| *cell == missing) {
                 Some(at) => drop(self.cells.drain(..at)),
                 // A duplicate's answer, beside another id.
-                None => {
-                    self.whole.insert(missing.clone());
-                    self.cells.insert(0, missing);
-                }
+                None => self.cells.insert(0, missing),
             }
         }
         self.reading = self.cells.len().min(cells_max);
@@ -53,7 +56,7 @@ impl Unread {
     /// stand for it.
     #[must_use]
     pub fn is_header_enough(&self, cell: &Cell) -> bool {
-        !self.whole.contains(cell)
+        self.headers.contains(cell)
     }
 
     /// Takes in what was read, in the order of [`wanted`](Self::wanted): `None`, or nothing at the end, is for

@@ -402,8 +402,13 @@ impl Request {
     /// The cells that deciding it may read. A set or a delete without `IfVersion` overwrites whatever is
     /// there; a duplicate's answer, again, may be kept elsewhere.
     pub fn reads(&self) -> impl Iterator<Item = &Cell> {
-        let sets = self.sets.iter().filter(|set| set.if_version.is_some());
-        self.before_sets().chain(sets.map(|set| &set.cell)).chain(self.after_sets())
+        self.before_sets().chain(self.compares()).chain(self.after_sets())
+    }
+
+    /// The values whose versions are compared: of these deciding looks at the [header](crate::layout::Header) only,
+    /// unless they are among [`reads_whole`](Self::reads_whole) too.
+    pub fn compares(&self) -> impl Iterator<Item = &Cell> {
+        self.sets.iter().filter(|set| set.if_version.is_some()).map(|set| &set.cell)
     }
 
     /// Those of [`reads`](Self::reads) of which deciding looks at more than the
