@@ -1,7 +1,7 @@
 //! Counting and hashing what is read.
 
+use dragon_transfer::format::hex;
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -22,12 +22,7 @@ impl<R> Hashing<R> {
 
     /// How many bytes were read, and their hash in hexadecimal digits.
     pub(crate) fn finish(self) -> (u64, String) {
-        let digits = self.hash.finalize().iter().fold(String::new(), |mut digits, byte| {
-            // Writing into a String can't fail.
-            write!(digits, "{byte:02x}").unwrap_or_default();
-            digits
-        });
-        (self.bytes, digits)
+        (self.bytes, hex(&self.hash.finalize()))
     }
 }
 

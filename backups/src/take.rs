@@ -7,11 +7,10 @@ use crate::manifest::{AccountEntry, FOLDER, FORMAT, Manifest, id_of, name_of};
 use crate::store_id::store_id;
 use async_compression::tokio::bufread::ZstdEncoder;
 use dragon_core::UnixMs;
-use dragon_core::cell::{Account, Cell};
-use dragon_core::layout;
+use dragon_core::cell::Account;
 use dragon_core::limits::LIST_ENTRIES_MAX;
 use dragon_transfer::format::Decoder;
-use dragon_transfer::{ExportError, export};
+use dragon_transfer::{ExportError, export, meta};
 use dragon_waiters::Frontend;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use std::collections::HashMap;
@@ -46,8 +45,8 @@ pub async fn manifest(bucket: &Bucket, id: &str) -> Result<Manifest, BackupError
     Manifest::read(id, &bucket.read_all(&name_of(id)).await?)
 }
 
-/// Takes a backup of all accounts. What is uploaded before it fails is no backup, and is deleted with the next
-/// backup that is given up.
+/// Takes a backup of all accounts. What is uploaded before it fails is no backup, and
+/// [`prune`](crate::prune) deletes it.
 ///
 /// # Errors
 /// [`BackupError`]; there is no new backup then.
@@ -59,7 +58,7 @@ pub async fn take(frontend: &Frontend, bucket: &Bucket) -> Result<Manifest, Back
     for account in all_accounts(frontend).await? {
         let known = before.get(account.as_str());
         match known {
-            Some(entry) if entry.revision == revision(frontend, &account).await? => {
+            Some(entry) if entry.revision == meta(frontend, &account).await?.revision => {
                 accounts.push(entry.clone())
             }
             _ => accounts.push(upload(frontend, bucket, &account).await?),
@@ -106,13 +105,6 @@ async fn all_accounts(frontend: &Frontend) -> Result<Vec<Account>, BackupError> 
             return Ok(accounts);
         }
     }
-}
-
-async fn revision(frontend: &Frontend, account: &Account) -> Result<u64, BackupError> {
-    let meta = Cell::meta(account);
-    let loaded = frontend.backend().load(std::slice::from_ref(&meta)).await?;
-    let row = loaded.rows.first().and_then(Option::as_ref);
-    Ok(layout::read_meta(&meta, row).map_err(dragon_contract::BackendError::from)?.revision)
 }
 
 /// Uploads an account as of now.

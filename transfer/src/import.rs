@@ -217,7 +217,11 @@ pub(crate) async fn complete(
     Ok(steps.open(content).await?)
 }
 
-pub(crate) async fn meta(frontend: &Frontend, account: &Account) -> Result<layout::Meta, BackendError> {
+/// The account's own row.
+///
+/// # Errors
+/// The store's.
+pub async fn meta(frontend: &Frontend, account: &Account) -> Result<layout::Meta, BackendError> {
     let meta = Cell::meta(account);
     let loaded = frontend.backend().load(std::slice::from_ref(&meta)).await?;
     Ok(layout::read_meta(&meta, loaded.rows.first().and_then(Option::as_ref))?)

@@ -8,7 +8,9 @@ mod import;
 mod registry;
 mod resume;
 mod steps;
+mod system;
 
 pub use export::{ExportError, export};
-pub use import::{ImportError, Imported, Mode, import};
+pub use import::{ImportError, Imported, Mode, import, meta};
 pub use resume::resume_abandoned;
+pub use system::{ask_system, damaged};

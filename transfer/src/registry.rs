@@ -5,15 +5,14 @@
 
 use crate::import::{ImportError, Mode};
 use crate::steps::Steps;
+use crate::system::{ask_system, damaged};
 use bytes::Bytes;
 use dragon_core::UnixMs;
 use dragon_core::cell::{Account, Cell, Kind};
-use dragon_core::limits::Limits;
-use dragon_core::request::{Draft, Request, SetDraft};
-use dragon_core::verdict::{Rejection, Verdict};
+use dragon_core::request::{Draft, SetDraft};
+use dragon_core::verdict::Rejection;
 use dragon_waiters::{Failure, Frontend};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -74,22 +73,6 @@ struct Read {
     value: Option<Note>,
 }
 
-async fn ask(frontend: &Frontend, draft: Draft) -> Result<Answer, Failure> {
-    let request = Request::new(Account::system(), draft, &Limits::default());
-    let request = request.map_err(|error| damaged(&error.to_string()))?;
-    match frontend.submit(Arc::new(request)).await?.take() {
-        Some(Verdict::Applied(applied)) => {
-            serde_json::from_slice(&applied.answer).map_err(|error| damaged(&error.to_string()))
-        }
-        Some(Verdict::Rejected(rejection)) => Err(Failure::Rejected(rejection)),
-        Some(Verdict::Blocked(_)) | None => Err(Failure::Draining),
-    }
-}
-
-fn damaged(what: &str) -> Failure {
-    dragon_contract::BackendError::Corrupt(format!("what is noted of imports: {what}")).into()
-}
-
 fn put(name: &str, note: &Note) -> Result<SetDraft, Failure> {
     let value = serde_json::to_vec(note).map_err(|error| damaged(&error.to_string()))?;
     Ok(SetDraft { key: name.into(), value: Some(Bytes::from(value)), ..SetDraft::default() })
@@ -106,7 +89,7 @@ impl Driver {
         let name = format!("{PREFIX}{account}");
         let note = put(&name, &Note { import: None, mode, content: None })?;
         let kv_set = vec![SetDraft { if_version: Some(0), ..note }];
-        match ask(frontend, Draft { kv_set, ..lock(&name) }).await {
+        match ask_system(frontend, Draft { kv_set, ..lock(&name) }).await {
             Ok(Answer { lock: Some(number), .. }) => Ok(Some(Self::hold(frontend, name, number))),
             Ok(_) => Err(damaged("no lock was granted").into()),
             Err(Failure::Rejected(Rejection::VersionMismatch { .. })) => Ok(None),
@@ -121,10 +104,11 @@ impl Driver {
         account: &Account,
     ) -> Result<Option<(Self, u64, Note)>, Failure> {
         let name = format!("{PREFIX}{account}");
-        let answer = match ask(frontend, Draft { kv_get: vec![name.clone()], ..lock(&name) }).await {
-            Err(Failure::Rejected(Rejection::LockTimeout { .. })) => return Ok(None),
-            answer => answer?,
-        };
+        let answer =
+            match ask_system::<Answer>(frontend, Draft { kv_get: vec![name.clone()], ..lock(&name) }).await {
+                Err(Failure::Rejected(Rejection::LockTimeout { .. })) => return Ok(None),
+                answer => answer?,
+            };
         let driver = Self::hold(frontend, name, answer.lock.ok_or_else(|| damaged("no lock was granted"))?);
         match answer.kv.into_iter().next() {
             Some(Read { version, value: Some(note) }) => {
@@ -143,12 +127,16 @@ impl Driver {
             loop {
                 tokio::time::sleep(EXTEND_EVERY).await;
                 let held = Draft { unlock_id: Some(id.clone()), unlock: Some(number), ..lock(&id) };
-                if let Err(error) = ask(&extended, held).await {
+                if let Err(error) = ask_system::<Answer>(&extended, held).await {
                     tracing::warn!(%error, id, "the lock of an import could not be extended");
                 }
             }
         });
         Self { frontend: frontend.clone(), name, number, extending }
+    }
+
+    async fn ask(&self, draft: Draft) -> Result<(), Failure> {
+        ask_system::<Answer>(&self.frontend, draft).await.map(drop)
     }
 
     /// Its steps in an account.
@@ -160,7 +148,7 @@ impl Driver {
     pub(crate) async fn note(&self, note: &Note) -> Result<(), Failure> {
         let held =
             Draft { unlock_id: Some(self.name.clone()), unlock: Some(self.number), ..lock(&self.name) };
-        ask(&self.frontend, Draft { kv_set: vec![put(&self.name, note)?], ..held }).await.map(drop)
+        self.ask(Draft { kv_set: vec![put(&self.name, note)?], ..held }).await
     }
 
     /// Takes the note away and gives the lock back.
@@ -169,7 +157,7 @@ impl Driver {
         let delete = SetDraft { key: self.name.clone(), delete: true, ..SetDraft::default() };
         let (unlock_id, unlock) = (Some(self.name.clone()), Some(self.number));
         let draft = Draft { unlock_id, unlock, kv_set: vec![delete], ..Draft::default() };
-        ask(&self.frontend, draft).await.map(drop)
+        self.ask(draft).await
     }
 }
 

@@ -68,9 +68,7 @@ impl Snapshots {
 
     pub(crate) fn begin(&self, rows: AccountRows, progress: Arc<Progress>) -> EmbeddedSnapshot {
         let rows = Arc::new(Mutex::new(Some(rows)));
-        let mut all = self.0.lock();
-        all.retain(|snapshot| snapshot.strong_count() > 0);
-        all.push(Arc::downgrade(&rows));
+        self.0.lock().push(Arc::downgrade(&rows));
         EmbeddedSnapshot { rows, progress }
     }
 

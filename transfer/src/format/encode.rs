@@ -77,7 +77,9 @@ fn push(lines: &mut Vec<u8>, line: Answer) {
     lines.push(b'\n');
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+/// Bytes as hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing into a String can't fail.
         write!(text, "{byte:02x}").unwrap_or_default();

@@ -20,7 +20,7 @@ mod encode;
 mod lines;
 
 pub use decode::{Decoder, FormatError};
-pub use encode::Encoder;
+pub use encode::{Encoder, hex};
 
 use dragon_core::UnixMs;
 
