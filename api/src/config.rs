@@ -1,21 +1,28 @@
 //! Settings: by flag and by environment under the same name, all checked before anything opens.
 
-use crate::cli::{ExportArguments, ImportArguments};
+use crate::cli::{BackupCommand, ExportArguments, ImportArguments};
 use crate::serve::ServeError;
 use clap::builder::RangedU64ValueParser;
-use clap::error::{ContextKind, ContextValue};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use dragon_backups::{BackupMetrics, Bucket, BucketOptions, Encryption, Keep, Keeper, Location, Recipient};
 use dragon_core::limits::{
     ANSWER_BYTES_MAX, IDEMPOTENCY_IDS_MAX, KEY_BYTES_MAX, Limits, OPERATIONS_MAX, REQUEST_BYTES_MAX,
     VALUE_BYTES_MAX, VALUE_DEPTH_MAX,
 };
 use dragon_embedded::LogBounds;
 use dragon_postgres::{Address, StoreOptions};
+use dragon_waiters::Frontend;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
+
+/// The shortest time between backups.
+const BACKUP_EVERY_MIN: Duration = Duration::from_secs(1);
 
 /// Locks, watches, versioned values and counters in one atomic, durable HTTP request.
 ///
@@ -30,6 +37,35 @@ pub struct Arguments {
     /// The settings of `serve`, when no command is given.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+impl Arguments {
+    /// Those of this process.
+    ///
+    /// # Errors
+    /// What is wrong with them, or the help that was asked for.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::read_from(std::env::args_os())
+    }
+
+    fn read_from(
+        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(arguments)?;
+        let mut asked = &matches;
+        while let Some((_, of_command)) = asked.subcommand() {
+            asked = of_command;
+        }
+        let is_given = |id: &str| {
+            asked.try_contains_id(id).is_ok() && asked.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        // A store in the environment is no contradiction: it is that of the server, or of other commands.
+        if is_given("server") && is_given("store") {
+            let message = "the argument '--server <URL>' cannot be used with '--store <STORE>'";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        Self::from_arg_matches(&matches)
+    }
 }
 
 /// The same error without the value of a store: it may hold a password, and be told to a log.
@@ -54,6 +90,9 @@ pub enum Command {
     Export(Box<ExportArguments>),
     /// Put accounts from files into a store
     Import(Box<ImportArguments>),
+    /// Take, list, check and restore backups in an S3 bucket
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -88,6 +127,10 @@ pub struct Settings {
     /// What to log: off, error, warn, info, debug, trace, or a filter such as `info,dragon_waiters=debug`
     #[arg(long, env = "DRAGON_LOG", default_value = "info", value_parser = log_filter, value_name = "FILTER")]
     pub log: String,
+
+    /// The backups.
+    #[command(flatten, next_help_heading = "Backups")]
+    pub backups: BackupSettings,
 
     /// The limits of requests.
     #[command(flatten, next_help_heading = "Limits (each can be lowered)")]
@@ -164,6 +207,94 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+}
+
+/// When backups are taken, to where, and which are kept.
+#[derive(Clone, Debug, Args)]
+pub struct BackupSettings {
+    /// Where backups go, as in s3://BUCKET/PREFIX; none are taken without it. Region, credentials and endpoint are what the AWS SDKs take: AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, profiles, the machine's role
+    #[arg(long, env = "DRAGON_BACKUP_TO", value_name = "PLACE")]
+    pub backup_to: Option<Location>,
+
+    /// How often, as in 15m, 1h or 1d; or `never`: only when asked by POST /backups
+    #[arg(long, env = "DRAGON_BACKUP_EVERY", default_value = "1h", value_parser = every, value_name = "TIME")]
+    pub backup_every: Every,
+
+    /// Which of this store's backups are kept: for how long, as in 36h or 7d, or how many, as in 20, or `all`. The last one always
+    #[arg(long, env = "DRAGON_BACKUP_KEEP", default_value = "all", value_name = "TIME|COUNT")]
+    pub backup_keep: Keep,
+
+    /// The bucket.
+    #[command(flatten)]
+    pub bucket: BucketSettings,
+
+    /// Encryption.
+    #[command(flatten)]
+    pub writing: BackupWritingSettings,
+}
+
+/// How a bucket is spoken to.
+#[derive(Clone, Debug, Args)]
+pub struct BucketSettings {
+    /// Put the bucket's name into the path instead of the host name, as MinIO and Garage have it
+    #[arg(long, env = "DRAGON_BACKUP_PATH_STYLE")]
+    pub backup_path_style: bool,
+}
+
+/// How backups are written.
+#[derive(Clone, Debug, Args)]
+pub struct BackupWritingSettings {
+    /// Encryption by the S3 server: AES256, aws:kms or aws:kms:dsse
+    #[arg(long, env = "DRAGON_BACKUP_SSE", value_parser = ["AES256", "aws:kms", "aws:kms:dsse"], value_name = "ALGORITHM")]
+    pub backup_sse: Option<String>,
+
+    /// The key for that, where it is not the bucket's own
+    #[arg(long, env = "DRAGON_BACKUP_SSE_KMS_KEY", requires = "backup_sse", value_name = "KEY")]
+    pub backup_sse_kms_key: Option<String>,
+
+    /// Encrypt accounts before they are uploaded to these public keys of age (age1…)
+    #[arg(
+        long = "backup-age-recipient",
+        env = "DRAGON_BACKUP_AGE_RECIPIENT",
+        value_delimiter = ',',
+        value_name = "KEY"
+    )]
+    pub backup_age_recipient: Vec<Recipient>,
+}
+
+/// How often backups are taken; `None` = only when asked.
+pub type Every = Option<Duration>;
+
+fn every(text: &str) -> Result<Every, String> {
+    if text == "never" {
+        return Ok(None);
+    }
+    match humantime::parse_duration(text) {
+        Ok(every) if every >= BACKUP_EVERY_MIN => Ok(Some(every)),
+        _ => Err("say how often, as in 15m, 1h or 1d and no more often than each second, or never".into()),
+    }
+}
+
+impl BackupSettings {
+    /// What takes backups, if there is a place for them.
+    pub(crate) async fn keeper(&self, frontend: &Frontend, metrics: BackupMetrics) -> Option<Keeper> {
+        let location = self.backup_to.clone()?;
+        Some(Keeper {
+            frontend: frontend.clone(),
+            bucket: Bucket::open(location, &self.writing.options(&self.bucket)).await,
+            recipients: self.writing.backup_age_recipient.clone(),
+            keep: self.backup_keep,
+            metrics,
+        })
+    }
+}
+
+impl BackupWritingSettings {
+    /// How the bucket is spoken to.
+    pub(crate) fn options(&self, bucket: &BucketSettings) -> BucketOptions {
+        let (algorithm, kms_key) = (self.backup_sse.clone(), self.backup_sse_kms_key.clone());
+        BucketOptions { path_style: bucket.backup_path_style, encryption: Encryption { algorithm, kms_key } }
+    }
 }
 
 fn up_to(max: usize) -> RangedU64ValueParser<usize> {
@@ -255,7 +386,6 @@ impl FromStr for Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn arguments_are_consistent_and_every_setting_has_its_variable() {
@@ -275,12 +405,12 @@ mod tests {
         for store in
             ["postgres://me:secret@h:x/d", "postgre://me:secret@h/d", "postgres://me:secret@h/d?ssl=on"]
         {
-            let error = Arguments::try_parse_from(["cloud-dragon", "--store", store]).unwrap_err();
+            let error = Arguments::read_from(["cloud-dragon", "--store", store]).unwrap_err();
             let shown = without_values(error).to_string();
             assert!(shown.contains("--store") && !shown.contains("secret"), "{shown}");
         }
         let arguments = ["cloud-dragon", "--store", "postgres://me:secret@h/d"];
-        let shown = format!("{:?}", Arguments::try_parse_from(arguments).unwrap());
+        let shown = format!("{:?}", Arguments::read_from(arguments).unwrap());
         assert!(shown.contains("postgres://me@h") && !shown.contains("secret"), "{shown}");
     }
 

@@ -45,6 +45,12 @@ pub enum Code {
     NotEmpty,
     /// Another import of the account is under way
     ImportUnderWay,
+    /// The server has no place for backups (`--backup-to`)
+    BackupsOff,
+    /// Another backup is under way
+    BackupUnderWay,
+    /// A backup could not be taken, or the bucket not be read
+    BackupFailed,
     /// The body, a value or the answer is too large
     PayloadTooLarge,
     /// The body is declared as something other than JSON
@@ -70,6 +76,9 @@ impl Code {
             Self::CounterOverflow => ("counter_overflow", StatusCode::CONFLICT),
             Self::NotEmpty => ("not_empty", StatusCode::CONFLICT),
             Self::ImportUnderWay => ("import_under_way", StatusCode::CONFLICT),
+            Self::BackupsOff => ("backups_off", StatusCode::CONFLICT),
+            Self::BackupUnderWay => ("backup_under_way", StatusCode::CONFLICT),
+            Self::BackupFailed => ("backup_failed", StatusCode::BAD_GATEWAY),
             Self::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),

@@ -2,6 +2,7 @@
 //! status, the settings, and the program that ties them to a store.
 
 mod admission;
+mod backups;
 pub mod cli;
 pub mod config;
 mod connections;

@@ -1,6 +1,5 @@
 //! The program `cloud-dragon`.
 
-use clap::Parser as _;
 use cloud_dragon::config::{Arguments, Command, without_values};
 use cloud_dragon::{cli, document, logging, serve};
 use std::process::ExitCode;
@@ -11,7 +10,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| without_values(error).exit());
+    let arguments = Arguments::read().unwrap_or_else(|error| without_values(error).exit());
     let settings = match arguments.command {
         Some(Command::Openapi) => {
             println!("{}", document());
@@ -19,6 +18,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Export(arguments)) => return cli::run(|| cli::export(&arguments)),
         Some(Command::Import(arguments)) => return cli::run(|| cli::import(&arguments)),
+        Some(Command::Backup(command)) => return cli::run(|| cli::backup(&command)),
         Some(Command::Serve(settings)) => *settings,
         None => arguments.settings,
     };

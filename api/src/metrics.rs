@@ -1,5 +1,6 @@
 //! What is counted, and the registry that shows it.
 
+use dragon_backups::BackupMetrics;
 use dragon_embedded::EmbeddedMetrics;
 use dragon_lanes::LaneMetrics;
 use dragon_waiters::WaiterMetrics;
@@ -42,6 +43,7 @@ pub struct Metrics {
     pub(crate) lanes: LaneMetrics,
     pub(crate) waiters: WaiterMetrics,
     pub(crate) embedded: EmbeddedMetrics,
+    pub(crate) backups: BackupMetrics,
 }
 
 impl Metrics {
@@ -63,12 +65,14 @@ impl Metrics {
         lanes.register(&mut registry);
         waiters.register(&mut registry);
         embedded.register(&mut registry);
+        let backups = BackupMetrics::default();
+        backups.register(&mut registry);
         let usual = Route::ALL.map(|route| {
             let route = route.name();
             let requests = requests.get_or_create_owned(&RequestLabels { route, code: 200 });
             Usual { requests, seconds: request_seconds.get_or_create_owned(&RouteLabels { route }) }
         });
-        Self { registry, requests, usual: usual.into(), connections, lanes, waiters, embedded }
+        Self { registry, requests, usual: usual.into(), connections, lanes, waiters, embedded, backups }
     }
 
     /// Where a store registers what it counts itself.
@@ -109,6 +113,8 @@ pub(crate) enum Route {
     Accounts,
     Export,
     Import,
+    Backups,
+    Health,
     Live,
     Ready,
     Metrics,
@@ -118,13 +124,15 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Db,
         Self::Watch,
         Self::List,
         Self::Accounts,
         Self::Export,
         Self::Import,
+        Self::Backups,
+        Self::Health,
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -142,6 +150,8 @@ impl Route {
             _ if path.starts_with("/export/") => Self::Export,
             _ if path.starts_with("/import/") => Self::Import,
             "/accounts" => Self::Accounts,
+            "/backups" => Self::Backups,
+            "/health" => Self::Health,
             "/health/live" => Self::Live,
             "/health/ready" => Self::Ready,
             "/metrics" => Self::Metrics,
@@ -160,6 +170,8 @@ impl Route {
             Self::Accounts => "/accounts",
             Self::Export => "/export",
             Self::Import => "/import",
+            Self::Backups => "/backups",
+            Self::Health => "/health",
             Self::Live => "/health/live",
             Self::Ready => "/health/ready",
             Self::Metrics => "/metrics",
@@ -171,15 +183,26 @@ impl Route {
 
     /// Whether it is one of those that carry data.
     pub(crate) fn is_data(self) -> bool {
-        matches!(self, Self::Db | Self::Watch | Self::List | Self::Accounts | Self::Export | Self::Import)
+        matches!(
+            self,
+            Self::Db
+                | Self::Watch
+                | Self::List
+                | Self::Accounts
+                | Self::Export
+                | Self::Import
+                | Self::Backups
+        )
     }
 
-    /// The method that it takes.
+    /// The methods that it takes.
     pub(crate) fn method(self) -> &'static str {
         match self {
             Self::Db | Self::Watch | Self::List | Self::Import => "POST",
+            Self::Backups => "GET, POST",
             Self::Accounts
             | Self::Export
+            | Self::Health
             | Self::Live
             | Self::Ready
             | Self::Metrics

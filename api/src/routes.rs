@@ -2,6 +2,7 @@
 //! request id and every error its form.
 
 use crate::admission::{Admission, Head, REQUEST_ID};
+use crate::backups::{BackupHealth, BackupShape, Backups, BackupsAnswer};
 use crate::error::{ApiError, Code, ErrorShape, from_framework};
 use crate::json_body::JsonBody;
 use crate::metrics::{Metrics, Route};
@@ -19,7 +20,7 @@ use poem::{Endpoint, EndpointExt as _, IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
-use poem_openapi::types::Type;
+use poem_openapi::types::{ToJSON as _, Type};
 use poem_openapi::{ApiResponse, LicenseObject, Object, OpenApi, OpenApiService, Tags};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ enum Tag {
     Data,
     /// Accounts as a whole
     Transfer,
+    /// Backups in an S3 bucket
+    Backups,
     /// For operators
     Operation,
 }
@@ -183,23 +186,72 @@ impl ApiResponse for Answer<ImportAnswer> {
     }
 }
 
+impl ApiResponse for Answer<BackupShape> {
+    fn meta() -> MetaResponses {
+        let conflict = "`backups_off`: the server has no place for backups; or `backup_under_way`";
+        let failed = "`backup_failed`: the bucket can't be reached or refuses; the message says why";
+        let mut meta = answer_meta::<BackupShape>(&[(409, conflict), (502, failed)]);
+        meta.responses.retain(|response| !matches!(response.status, Some(400 | 413 | 415)));
+        meta.responses[0].description = "The backup, all of which is in the bucket";
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        BackupShape::register(registry);
+        ErrorShape::register(registry);
+    }
+}
+
+impl ApiResponse for Answer<BackupsAnswer> {
+    fn meta() -> MetaResponses {
+        let conflict = "`backups_off`: the server has no place for backups";
+        let failed = "`backup_failed`: the bucket can't be reached or refuses; the message says why";
+        let mut meta = answer_meta::<BackupsAnswer>(&[(409, conflict), (502, failed)]);
+        meta.responses.retain(|response| !matches!(response.status, Some(413 | 415)));
+        meta.responses[0].description = "A page of backups";
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        BackupsAnswer::register(registry);
+        ErrorShape::register(registry);
+    }
+}
+
+impl ApiResponse for Answer<HealthAnswer> {
+    fn meta() -> MetaResponses {
+        let mut meta = answer_meta::<HealthAnswer>(&[]);
+        meta.responses.retain(|response| matches!(response.status, Some(200 | 503)));
+        meta.responses[0].description = "It can do its work";
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        HealthAnswer::register(registry);
+        ErrorShape::register(registry);
+    }
+}
+
 /// The server's state.
 #[derive(Debug, Object)]
-#[oai(rename_all = "PascalCase")]
+#[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
 struct HealthAnswer {
     /// `ok`.
     status: String,
+    /// `/health`: how the backups go, where there is a place for them.
+    backups: Option<BackupHealth>,
 }
 
 impl HealthAnswer {
     fn ok() -> Json<Self> {
-        Json(Self { status: "ok".into() })
+        Json(Self { status: "ok".into(), backups: None })
     }
 }
 
 /// The operations, as OpenAPI sees them.
 struct Operations {
     service: Option<Service>,
+    backups: Backups,
     metrics: Arc<Metrics>,
 }
 
@@ -310,6 +362,39 @@ impl Operations {
         Ok(file.import(&self.service()?.frontend, &account, mode).await?.into())
     }
 
+    /// Take a backup
+    ///
+    /// Of all accounts, each as of one moment. It is taken to its end even if the client hangs up.
+    #[oai(path = "/backups", method = "post", operation_id = "takeBackup", tag = "Tag::Backups")]
+    async fn take_backup(&self) -> poem::Result<Answer<BackupShape>> {
+        Ok(Bytes::from(self.backups.take().await?.to_json_string()).into())
+    }
+
+    /// List the backups
+    ///
+    /// One page, the newest first. The next page begins after the last backup of this one.
+    #[oai(path = "/backups", method = "get", operation_id = "backups", tag = "Tag::Backups")]
+    async fn backups(
+        &self,
+        /// Only backups older than this one, by its id: the last one of the page before.
+        after: Query<Option<String>>,
+        /// At most so many; 100 when not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<Option<u64>>,
+    ) -> poem::Result<Answer<BackupsAnswer>> {
+        Ok(Bytes::from(self.backups.list(after.0.as_deref(), limit.0).await?.to_json_string()).into())
+    }
+
+    /// How the server does
+    ///
+    /// Whether it can do its work, and how what it does beside that goes: a backup that fails does not make it unready.
+    #[oai(path = "/health", method = "get", operation_id = "health", tag = "Tag::Operation")]
+    async fn health(&self) -> poem::Result<Answer<HealthAnswer>> {
+        self.service()?.frontend.ready().await.map_err(ApiError::from)?;
+        let backups = self.backups.health().await?;
+        Ok(Bytes::from(HealthAnswer { status: "ok".into(), backups }.to_json_string()).into())
+    }
+
     /// Whether the process lives
     #[oai(path = "/health/live", method = "get", operation_id = "live", tag = "Tag::Operation")]
     async fn live(&self) -> Json<HealthAnswer> {
@@ -345,17 +430,19 @@ fn open_api(operations: Operations) -> OpenApiService<Operations, ()> {
 /// The OpenAPI document, as it is committed.
 #[must_use]
 pub fn document() -> String {
-    open_api(Operations { service: None, metrics: Arc::new(Metrics::new()) }).spec()
+    open_api(Operations { service: None, backups: Backups::default(), metrics: Arc::new(Metrics::new()) })
+        .spec()
 }
 
 /// All routes, with what surrounds them.
 pub(crate) fn endpoint(
     service: Service,
+    backups: Backups,
     metrics: Arc<Metrics>,
     admission: Arc<Admission>,
 ) -> BoxEndpoint<'static, Response> {
     let limits: Arc<Limits> = Arc::clone(&service.limits);
-    let operations = open_api(Operations { service: Some(service), metrics });
+    let operations = open_api(Operations { service: Some(service), backups, metrics });
     let docs = operations.swagger_ui();
     let document = operations.spec();
     let document = poem::endpoint::make_sync(move |_| {

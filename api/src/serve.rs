@@ -1,6 +1,7 @@
 //! Serving: open the store, start what works on it, answer until told to stop, and leave in order.
 
 use crate::admission::Admission;
+use crate::backups::Backups;
 use crate::config::Settings;
 use crate::connections::Connections;
 use crate::fast::FastPath;
@@ -110,15 +111,21 @@ async fn serve(
     let Served { backend, failure } = open(&mut metrics).await?;
     let metrics = Arc::new(metrics);
     let frontend = Frontend::start(Arc::clone(&backend), metrics.lanes.clone(), metrics.waiters.clone());
-    let beside =
-        [tokio::spawn(sweep(Arc::clone(&backend))), tokio::spawn(end_abandoned_imports(frontend.clone()))];
+    let keeper = settings.backups.keeper(&frontend, metrics.backups.clone()).await;
+    let mut beside = vec![
+        tokio::spawn(sweep(Arc::clone(&backend))),
+        tokio::spawn(end_abandoned_imports(frontend.clone())),
+    ];
+    if let (Some(keeper), Some(every)) = (keeper.clone(), settings.backups.backup_every) {
+        beside.push(tokio::spawn(async move { keeper.keep_at_it(every).await }));
+    }
     let service = Service { frontend: frontend.clone(), limits: Arc::new(settings.limits.limits()) };
     let guard = Guard::new(address, &settings.allow_host);
     let admission = Arc::new(Admission::new(guard, Arc::clone(&metrics)));
     let stop = CancellationToken::new();
     let fast_path = FastPath { service: service.clone(), admission: Arc::clone(&admission) };
     let fast_path = settings.fast_path.then_some(fast_path);
-    let endpoint = Arc::new(endpoint(service, Arc::clone(&metrics), admission));
+    let endpoint = Arc::new(endpoint(service, Backups(keeper), Arc::clone(&metrics), admission));
     let connections = Connections { endpoint, fast_path, metrics, stop: stop.clone() };
     let serving = tokio::spawn(connections.serve(listener));
     tracing::info!("listening on http://{address}");

@@ -3,26 +3,44 @@
 
 use crate::BackupError;
 use crate::location::Location;
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
 use aws_smithy_http_client::tls;
 use bytes::{Bytes, BytesMut};
 use std::error::Error;
-use std::time::SystemTime;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use std::io;
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc::Receiver;
 
-/// Bytes of a part: an upload holds one in memory. 10,000 parts are the most that S3 takes, 80 GB then.
+/// Bytes of a part at least: an upload holds one in memory. 10,000 parts are the most that S3 takes, 80 GB then.
 const PART_BYTES: usize = 8 << 20;
+
+/// How long the server may take to begin to answer; it takes a part of an upload in that time.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// What was begun to be uploaded and neither completed nor given up belongs to nobody after this.
+pub(crate) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(86_400);
 
 /// How the bucket is spoken to.
 #[derive(Clone, Debug, Default)]
 pub struct BucketOptions {
     /// Whether the bucket's name stands in the path instead of the host name, as MinIO and Garage have it.
     pub path_style: bool,
+    /// How the server is asked to encrypt what it stores.
+    pub encryption: Encryption,
+}
+
+/// Encryption by the server, in S3's words.
+#[derive(Clone, Debug, Default)]
+pub struct Encryption {
+    /// `x-amz-server-side-encryption`: `AES256`, `aws:kms` or `aws:kms:dsse`.
+    pub algorithm: Option<String>,
+    /// `x-amz-server-side-encryption-aws-kms-key-id`.
+    pub kms_key: Option<String>,
 }
 
 /// A bucket, and the prefix in it.
@@ -30,6 +48,7 @@ pub struct BucketOptions {
 pub struct Bucket {
     client: Client,
     location: Location,
+    encryption: Encryption,
 }
 
 fn failed<E: Error>(error: E) -> BackupError {
@@ -42,48 +61,64 @@ impl Bucket {
         let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
         let http = aws_smithy_http_client::Builder::new().tls_provider(provider).build_https();
         let surroundings = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
-        let config = aws_sdk_s3::config::Builder::from(&surroundings)
+        Self::in_surroundings(location, options, &surroundings)
+    }
+
+    /// Speaks to a bucket in other surroundings.
+    #[must_use]
+    pub fn in_surroundings(location: Location, options: &BucketOptions, surroundings: &SdkConfig) -> Self {
+        let config = aws_sdk_s3::config::Builder::from(surroundings)
             .force_path_style(options.path_style)
             // Checksums that not every S3 server knows; what is stored here has its own.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .timeout_config(TimeoutConfig::builder().read_timeout(ANSWER_TIME_MAX).build())
             .build();
-        Self::with_client(Client::from_conf(config), location)
+        Self { client: Client::from_conf(config), location, encryption: options.encryption.clone() }
     }
 
-    /// Speaks to a bucket by this client.
+    /// Where it is.
     #[must_use]
-    pub fn with_client(client: Client, location: Location) -> Self {
-        Self { client, location }
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn server_side_encryption(&self) -> Option<ServerSideEncryption> {
+        self.encryption.algorithm.as_deref().map(ServerSideEncryption::from)
     }
 
     /// Writes a small object.
     pub(crate) async fn put(&self, name: &str, content: Bytes) -> Result<(), BackupError> {
         let put = self.client.put_object().bucket(self.location.bucket()).key(self.location.key(name));
-        put.body(content.into()).send().await.map_err(failed)?;
+        let put = put.set_server_side_encryption(self.server_side_encryption());
+        let put = put.set_ssekms_key_id(self.encryption.kms_key.clone());
+        // What is stored has a checksum of its own, so that hashing it for the signature too is of no use.
+        let put = put.body(content.into()).customize().disable_payload_signing();
+        put.send().await.map_err(failed)?;
         Ok(())
     }
 
-    /// Writes an object of any size. One whose upload fails does not come into being.
+    /// Writes an object of any size. One whose upload fails, or whose content ends with an error, does not come into
+    /// being.
     pub(crate) async fn upload(
         &self,
         name: &str,
-        mut content: impl AsyncRead + Unpin,
+        mut content: Receiver<io::Result<Bytes>>,
     ) -> Result<(), BackupError> {
         let first = next_part(&mut content).await?;
         if first.len() < PART_BYTES {
             return self.put(name, first).await;
         }
         let (bucket, key) = (self.location.bucket(), self.location.key(name));
-        let begun = self.client.create_multipart_upload().bucket(bucket).key(&key).send();
-        let upload = begun.await.map_err(failed)?.upload_id.unwrap_or_default();
+        let begin = self.client.create_multipart_upload().bucket(bucket).key(&key);
+        let begin = begin.set_server_side_encryption(self.server_side_encryption());
+        let begin = begin.set_ssekms_key_id(self.encryption.kms_key.clone());
+        let upload = begin.send().await.map_err(failed)?.upload_id.unwrap_or_default();
         match self.upload_parts((&key, &upload), first, content).await {
             Ok(()) => Ok(()),
             Err(error) => {
-                let aborting =
-                    self.client.abort_multipart_upload().bucket(bucket).key(&key).upload_id(&upload);
-                if let Err(error) = aborting.send().await {
-                    tracing::warn!(error = %DisplayErrorContext(error), key, "parts of an upload stay behind");
+                if let Err(error) = self.abort(&key, &upload).await {
+                    tracing::warn!(%error, key, "parts of an upload stay behind");
                 }
                 Err(error)
             }
@@ -94,14 +129,15 @@ impl Bucket {
         &self,
         (key, upload): (&str, &str),
         first: Bytes,
-        mut content: impl AsyncRead + Unpin,
+        mut content: Receiver<io::Result<Bytes>>,
     ) -> Result<(), BackupError> {
         let bucket = self.location.bucket();
         let (mut part, mut parts) = (first, Vec::new());
         for number in 1.. {
             let sending = self.client.upload_part().bucket(bucket).key(key).upload_id(upload);
             let is_last = part.len() < PART_BYTES;
-            let sent = sending.part_number(number).body(part.into()).send().await.map_err(failed)?;
+            let sending = sending.part_number(number).body(part.into()).customize().disable_payload_signing();
+            let sent = sending.send().await.map_err(failed)?;
             parts.push(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build());
             if is_last {
                 break;
@@ -115,6 +151,36 @@ impl Bucket {
         let completing = self.client.complete_multipart_upload().bucket(bucket).key(key).upload_id(upload);
         completing.multipart_upload(parts).send().await.map_err(failed)?;
         Ok(())
+    }
+
+    async fn abort(&self, key: &str, upload: &str) -> Result<(), BackupError> {
+        let abort = self.client.abort_multipart_upload().bucket(self.location.bucket());
+        abort.key(key).upload_id(upload).send().await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// Gives up the uploads that nobody will complete.
+    pub(crate) async fn abort_abandoned(&self) -> Result<(), BackupError> {
+        let begun_before = SystemTime::now() - UPLOAD_TIME_MAX;
+        let list = self.client.list_multipart_uploads().bucket(self.location.bucket());
+        let list = list.prefix(self.location.key(""));
+        let (mut key_marker, mut upload_marker) = (None, None);
+        loop {
+            let page = list.clone().set_key_marker(key_marker).set_upload_id_marker(upload_marker);
+            let page = page.send().await.map_err(failed)?;
+            for upload in page.uploads() {
+                let begun = upload.initiated.and_then(|at| SystemTime::try_from(at).ok());
+                if let (Some(key), Some(id)) = (upload.key(), upload.upload_id())
+                    && begun.is_some_and(|begun| begun < begun_before)
+                {
+                    self.abort(key, id).await?;
+                }
+            }
+            if page.is_truncated != Some(true) {
+                return Ok(());
+            }
+            (key_marker, upload_marker) = (page.next_key_marker, page.next_upload_id_marker);
+        }
     }
 
     /// Reads an object.
@@ -161,10 +227,13 @@ impl Bucket {
     }
 }
 
-/// As much as a part holds, or the rest.
-async fn next_part(content: &mut (impl AsyncRead + Unpin)) -> Result<Bytes, BackupError> {
-    let mut part = BytesMut::with_capacity(PART_BYTES);
-    let mut content = content.take(PART_BYTES as u64);
-    while content.read_buf(&mut part).await.map_err(|error| BackupError::Bucket(error.to_string()))? > 0 {}
+/// As much as a part holds at least, or the rest.
+async fn next_part(content: &mut Receiver<io::Result<Bytes>>) -> Result<Bytes, BackupError> {
+    let mut part = BytesMut::with_capacity(PART_BYTES + (1 << 20));
+    while part.len() < PART_BYTES
+        && let Some(piece) = content.recv().await
+    {
+        part.extend_from_slice(&piece.map_err(|error| BackupError::Packing(error.to_string()))?);
+    }
     Ok(part.freeze())
 }

@@ -2,8 +2,8 @@
 
 use dragon_contract::BackendError;
 use dragon_core::cell::Account;
+use dragon_transfer::ExportError;
 use dragon_transfer::format::FormatError;
-use dragon_transfer::{ExportError, ImportError};
 use dragon_waiters::Failure;
 
 /// Why a backup, or a restore, came to nothing.
@@ -38,6 +38,15 @@ pub enum BackupError {
         /// What is wrong with it.
         problem: String,
     },
+    /// An account can't be compressed or encrypted.
+    #[error("packing: {0}")]
+    Packing(String),
+    /// Another server takes one.
+    #[error("another backup is under way")]
+    UnderWay,
+    /// Another server may have begun to take one, because this one did not say in time that it is still at it.
+    #[error("this server was too slow to keep the right to take a backup")]
+    LostLock,
     /// There is no backup of that time, or none at all.
     #[error("there is no such backup")]
     NoBackup,
@@ -52,12 +61,15 @@ pub enum BackupError {
     /// The store has accounts already.
     #[error("the store is not empty: restore into another one, or force it")]
     NotEmpty,
+    /// Where it is to be restored to can't be asked.
+    #[error("{0}")]
+    Target(String),
     /// An account can't be exported.
     #[error("the account {0} can't be exported: {1}")]
     Export(Account, ExportError),
     /// An account can't be imported.
-    #[error("the account {0} can't be imported: {1}")]
-    Import(Account, ImportError),
+    #[error("the account {0} can't be restored: {1}")]
+    Restore(Account, String),
     /// What was exported is not well-formed.
     #[error("the account {0} was exported badly: {1}")]
     Format(Account, FormatError),

@@ -3,6 +3,10 @@
 use crate::BackupError;
 use dragon_core::UnixMs;
 use serde::{Deserialize, Serialize};
+use time::format_description::StaticFormatDescription;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
+use uuid::Uuid;
 
 /// The format's number. Raise it with every change that an older program would misread.
 pub const FORMAT: u64 = 1;
@@ -44,6 +48,9 @@ pub struct AccountEntry {
     /// The object's SHA-256 (FIPS 180-4), in hexadecimal digits.
     #[serde(rename = "SHA256")]
     pub sha256: String,
+    /// The public keys of age to which it is encrypted; none = it is not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
 }
 
 /// As much of a manifest as tells what it is.
@@ -67,6 +74,25 @@ pub(crate) fn id_of(name: &str) -> Option<&str> {
     name.strip_prefix(FOLDER)?.strip_suffix(EXTENSION).filter(|id| !id.contains('/'))
 }
 
+/// The time in an id, in UTC.
+const ID_TIME: StaticFormatDescription =
+    format_description!("[year]-[month]-[day]T[hour]-[minute]-[second].[subsecond digits:3]Z");
+const ID_TIME_BYTES: usize = "2026-11-27T06-00-00.000Z".len();
+
+/// The id of a backup that was begun then: the time, and something by chance.
+pub(crate) fn new_id(time_ms: UnixMs) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time_ms) * 1_000_000).ok();
+    let time = time.and_then(|time| time.format(ID_TIME).ok()).unwrap_or_else(|| time_ms.to_string());
+    let chance = Uuid::new_v4().simple().to_string();
+    format!("{time}-{}", &chance[..8])
+}
+
+/// When the backup of this id was begun.
+pub(crate) fn begun_ms(id: &str) -> Option<UnixMs> {
+    let time = PrimitiveDateTime::parse(id.get(..ID_TIME_BYTES)?, ID_TIME).ok()?;
+    u64::try_from(time.assume_utc().unix_timestamp_nanos() / 1_000_000).ok()
+}
+
 impl Manifest {
     /// Reads one.
     pub(crate) fn read(id: &str, json: &[u8]) -> Result<Self, BackupError> {
@@ -82,5 +108,21 @@ impl Manifest {
             return Err(wrong(format!("it is that of {}", manifest.id)));
         }
         Ok(manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_tell_the_time_and_sort_by_it() {
+        for time_ms in [0, 1_795_759_200_999, 253_402_300_799_000] {
+            assert_eq!(begun_ms(&new_id(time_ms)), Some(time_ms));
+        }
+        assert!(new_id(1_795_759_200_000) < new_id(1_795_759_200_001));
+        for bad in ["", "x", "2026-11-27", "2026-13-27T06-00-00.000Z-12345678", "é026-11-27T06-00-00.000Z"] {
+            assert_eq!(begun_ms(bad), None, "{bad}");
+        }
     }
 }

@@ -2,21 +2,27 @@
 //! the objects that no backup has any more.
 
 use crate::BackupError;
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, UPLOAD_TIME_MAX};
 use crate::manifest::{Manifest, name_of};
-use crate::take::{list, manifest};
+use crate::take::{list, manifests};
 use dragon_core::UnixMs;
+use futures_util::StreamExt as _;
 use std::collections::HashSet;
+use std::fmt;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-/// An object that belongs to no backup may belong to one that is being taken, for as long as this.
-const UPLOAD_TIME_MAX: Duration = Duration::from_secs(86_400);
+/// The shortest time that backups can be kept for.
+const AGE_MIN: Duration = Duration::from_secs(60);
 
 /// Which backups are kept; the last one always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
+    /// All.
+    #[default]
+    All,
     /// Those not older than this.
     Age(Duration),
     /// So many of the last.
@@ -25,27 +31,31 @@ pub enum Keep {
 
 /// The text says nothing of what to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("say how long to keep backups, as in 36h, 7d or 4w, or how many, as in 20")]
+#[error("say how long to keep backups, as in 36h, 7d or 4w, or how many, as in 20, or all")]
 pub struct KeepError;
 
 impl FromStr for Keep {
     type Err = KeepError;
 
     fn from_str(text: &str) -> Result<Self, KeepError> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
         if let Ok(count) = text.parse() {
             return Ok(Self::Last(count));
         }
-        let hours = match text.chars().last() {
-            Some('h') => 1,
-            Some('d') => 24,
-            Some('w') => 24 * 7,
-            _ => return Err(KeepError),
-        };
-        let count: u32 = text[..text.len() - 1].parse().map_err(|_| KeepError)?;
-        if !(1..=1_000_000).contains(&count) {
-            return Err(KeepError);
+        let age = humantime::parse_duration(text).map_err(|_| KeepError)?;
+        if age < AGE_MIN { Err(KeepError) } else { Ok(Self::Age(age)) }
+    }
+}
+
+impl fmt::Display for Keep {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => formatter.write_str("all"),
+            Self::Age(age) => humantime::format_duration(*age).fmt(formatter),
+            Self::Last(count) => count.fmt(formatter),
         }
-        Ok(Self::Age(Duration::from_secs(u64::from(count) * hours * 3_600)))
     }
 }
 
@@ -53,9 +63,10 @@ impl Keep {
     /// Splits backups, the oldest first, into those that go and those that stay.
     fn split(self, mut backups: Vec<Manifest>, now_ms: UnixMs) -> (Vec<Manifest>, Vec<Manifest>) {
         let going = match self {
+            Self::All => 0,
             Self::Last(count) => backups.len().saturating_sub(count.get()),
             Self::Age(age) => {
-                let since_ms = now_ms.saturating_sub(age.as_millis() as u64);
+                let since_ms = now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
                 let old = backups.iter().take_while(|backup| backup.time_ms < since_ms).count();
                 old.min(backups.len().saturating_sub(1))
             }
@@ -65,26 +76,40 @@ impl Keep {
     }
 }
 
-/// Deletes what is not to be kept, and returns how many backups that were.
+/// Deletes what is not to be kept of a store's backups, what no backup has any more, and what is left of uploads that
+/// broke off, and returns how many backups that were. Those of other stores stay: one that was begun anew, empty, must
+/// not drive out what is left of the lost one.
 ///
 /// # Errors
 /// [`BackupError`]; what was not deleted is found again next time. A manifest that can't be read keeps all objects.
-pub async fn prune(bucket: &Bucket, keep: Keep, now_ms: UnixMs) -> Result<usize, BackupError> {
-    let mut backups = Vec::new();
-    for id in list(bucket).await? {
-        backups.push(manifest(bucket, &id).await?);
+pub(crate) async fn prune(
+    bucket: &Bucket,
+    keep: Keep,
+    store_id: &str,
+    now_ms: UnixMs,
+) -> Result<usize, BackupError> {
+    let (mut own, mut of_others) = (Vec::new(), Vec::new());
+    let mut all = pin!(manifests(bucket, list(bucket).await?));
+    while let Some((_, manifest)) = all.next().await {
+        let manifest = manifest?;
+        if manifest.store_id == store_id { own.push(manifest) } else { of_others.push(manifest) }
     }
-    let (going, staying) = keep.split(backups, now_ms);
+    let (going, staying) = keep.split(own, now_ms);
     for backup in &going {
         bucket.delete(&name_of(&backup.id)).await?;
     }
-    let objects = staying.iter().flat_map(|backup| &backup.accounts).map(|entry| entry.object.as_str());
-    let needed: HashSet<&str> = objects.collect();
+    let entries = staying.iter().chain(&of_others).flat_map(|backup| &backup.accounts);
+    let needed: HashSet<&str> = entries.map(|entry| entry.object.as_str()).collect();
+    // One that belongs to no backup may belong to one that is being taken.
     let uploaded_before = SystemTime::now() - UPLOAD_TIME_MAX;
     for (name, uploaded) in bucket.list_with_times("accounts/").await? {
         if !needed.contains(name.as_str()) && uploaded.is_some_and(|uploaded| uploaded < uploaded_before) {
             bucket.delete(&name).await?;
         }
+    }
+    if let Err(error) = bucket.abort_abandoned().await {
+        // Not every server can list them.
+        tracing::debug!(%error, "uploads that broke off can't be looked for");
     }
     Ok(going.len())
 }
@@ -100,7 +125,12 @@ mod tests {
         assert_eq!("20".parse(), last(20));
         assert_eq!("36h".parse(), Ok(Keep::Age(Duration::from_secs(36 * 3_600))));
         assert_eq!("7d".parse(), Ok(Keep::Age(Duration::from_secs(7 * 86_400))));
-        for bad in ["", "0", "d", "0d", "-1", "7m", "é", "1.5d", "99999999999w"] {
+        assert_eq!("all".parse(), Ok(Keep::All));
+        for shown in ["all", "20", "36h", "7d"] {
+            let keep: Keep = shown.parse().unwrap();
+            assert_eq!(keep.to_string().parse(), Ok(keep));
+        }
+        for bad in ["", "0", "d", "0d", "-1", "7s", "é", "99999999999999999999w"] {
             assert_eq!(bad.parse::<Keep>(), Err(KeepError), "{bad}");
         }
     }
@@ -122,6 +152,7 @@ mod tests {
                 .split([1, 2, 3].map(|day| backup(day * 86_400_000)).into(), now_ms);
             (going.len(), staying.len())
         };
+        assert_eq!(split("all", u64::MAX), (0, 3));
         assert_eq!(split("2", 0), (1, 2));
         assert_eq!(split("9", 0), (0, 3));
         assert_eq!(split("1d", 3 * 86_400_000 + 1), (2, 1));

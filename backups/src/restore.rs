@@ -2,118 +2,136 @@
 
 use crate::BackupError;
 use crate::bucket::Bucket;
-use crate::hashing::Hashing;
+use crate::cipher::Identities;
 use crate::manifest::{AccountEntry, Manifest};
-use async_compression::tokio::bufread::ZstdDecoder;
+use crate::packing::{Unpacking, unpack};
+use bytes::Bytes;
 use dragon_core::cell::Account;
-use dragon_transfer::format::Decoder;
 use dragon_transfer::{Imported, Mode, import};
 use dragon_waiters::Frontend;
-use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
-use tokio_util::io::ReaderStream;
+use futures_util::stream::{BoxStream, StreamExt as _, unfold};
 
-const PIECE_BYTES: usize = 256 << 10;
+/// The lines of an account out of a backup, or what is wrong with it.
+pub type Lines = BoxStream<'static, Result<Bytes, String>>;
 
-/// An entry's account, and the way to say what is wrong with it.
-struct Entry<'a> {
-    id: &'a str,
-    entry: &'a AccountEntry,
+/// Where accounts are restored to.
+pub trait Target {
+    /// Whether it has no account.
+    fn is_empty(&self) -> impl Future<Output = Result<bool, BackupError>>;
+
+    /// Imports an account: all of it, or nothing of it and why.
+    fn import(
+        &self,
+        account: &Account,
+        mode: Mode,
+        lines: Lines,
+    ) -> impl Future<Output = Result<Imported, String>>;
 }
 
-impl Entry<'_> {
-    fn damaged(&self, problem: impl ToString) -> BackupError {
-        BackupError::Damaged {
-            id: self.id.into(),
-            account: self.entry.account.clone(),
-            problem: problem.to_string(),
-        }
+impl Target for Frontend {
+    async fn is_empty(&self) -> Result<bool, BackupError> {
+        Ok(self.accounts(None, 1).await?.accounts.is_empty())
     }
 
-    fn account(&self) -> Result<Account, BackupError> {
-        Account::new(&self.entry.account).map_err(|error| self.damaged(error))
+    async fn import(&self, account: &Account, mode: Mode, lines: Lines) -> Result<Imported, String> {
+        import(self, account, mode, lines).await.map_err(|error| error.to_string())
+    }
+}
+
+/// A bucket to read from, and the keys of what is encrypted in it.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// The bucket.
+    pub bucket: Bucket,
+    /// The secret keys.
+    pub identities: Identities,
+}
+
+impl Reader {
+    /// The lines of an account, which are checked as they come: those of one that is not whole end with an error.
+    async fn lines(&self, id: &str, entry: &AccountEntry) -> Result<(Account, Lines), BackupError> {
+        let account = Account::new(&entry.account).map_err(|error| damaged(id, entry, &error.to_string()))?;
+        let mut object = self.bucket.read(&entry.object).await?;
+        let Unpacking { object: to_unpack, lines } =
+            unpack(account.clone(), entry.clone(), self.identities.clone());
+        let feeding = async move {
+            while let Some(piece) = object.next().await {
+                let piece = piece.map_err(|error| format!("the bucket: {error}"))?;
+                // It takes no more where it has found damage.
+                if to_unpack.send(piece).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let feeding = tokio::spawn(feeding);
+        let lines = unfold(Some((lines, feeding)), |reading| async move {
+            let (mut lines, feeding) = reading?;
+            match lines.recv().await {
+                Some(Ok(piece)) => Some((Ok(piece), Some((lines, feeding)))),
+                // An object that did not arrive whole is damaged as well, but that is not why.
+                Some(Err(problem)) => match feeding.await {
+                    Ok(Err(not_arrived)) => Some((Err(not_arrived), None)),
+                    _ => Some((Err(problem), None)),
+                },
+                None => None,
+            }
+        });
+        Ok((account, lines.boxed()))
     }
 
-    /// Checks what was read of the object.
-    fn check<R>(&self, read: Hashing<R>) -> Result<(), BackupError> {
-        let (bytes, sha256) = read.finish();
-        if (bytes, sha256.as_str()) != (self.entry.bytes, self.entry.sha256.as_str()) {
-            return Err(self.damaged("its object is not the one that was uploaded"));
+    /// Downloads an account and checks it, without a store.
+    ///
+    /// # Errors
+    /// [`BackupError::Damaged`] when it is not what the manifest says.
+    pub async fn verify(&self, id: &str, entry: &AccountEntry) -> Result<(), BackupError> {
+        let (_, mut lines) = self.lines(id, entry).await?;
+        while let Some(piece) = lines.next().await {
+            piece.map_err(|problem| damaged(id, entry, &problem))?;
         }
         Ok(())
     }
 
-    async fn object(&self, bucket: &Bucket) -> Result<Hashing<impl AsyncRead + Unpin + use<>>, BackupError> {
-        Ok(Hashing::new(bucket.read(&self.entry.object).await?.into_async_read()))
+    /// Puts an account into a store, all of it or nothing.
+    ///
+    /// # Errors
+    /// [`BackupError`]; the account is as it was then.
+    pub async fn restore(
+        &self,
+        target: &impl Target,
+        id: &str,
+        entry: &AccountEntry,
+        mode: Mode,
+    ) -> Result<Imported, BackupError> {
+        let (account, lines) = self.lines(id, entry).await?;
+        let imported = target.import(&account, mode, lines).await;
+        imported.map_err(|problem| BackupError::Restore(account, problem))
     }
 }
 
-/// Downloads everything of a backup and checks it, without a store.
+fn damaged(id: &str, entry: &AccountEntry, problem: &str) -> BackupError {
+    let (id, account) = (id.to_owned(), entry.account.clone());
+    BackupError::Damaged { id, account, problem: problem.to_owned() }
+}
+
+/// The entries that are to be restored: all, or that of one account. Unless it is forced, the target must be empty if it
+/// is all of them.
 ///
 /// # Errors
-/// [`BackupError::Damaged`] with the first account that is not whole.
-pub async fn verify(bucket: &Bucket, manifest: &Manifest) -> Result<(), BackupError> {
-    for entry in &manifest.accounts {
-        let entry = Entry { id: &manifest.id, entry };
-        verify_one(bucket, &entry).await?;
-    }
-    Ok(())
-}
-
-async fn verify_one(bucket: &Bucket, entry: &Entry<'_>) -> Result<(), BackupError> {
-    let mut object = entry.object(bucket).await?;
-    let mut lines = ZstdDecoder::new(BufReader::with_capacity(PIECE_BYTES, &mut object));
-    let mut decoder = Decoder::new(entry.account()?);
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        let read = lines.read(&mut piece).await.map_err(|error| entry.damaged(error))?;
-        if read == 0 {
-            break;
-        }
-        decoder.push(&piece[..read]).map_err(|error| entry.damaged(error))?;
-    }
-    let (head, rows) = decoder.finish().map_err(|error| entry.damaged(error))?;
-    // What comes behind the compressed content is part of the object too.
-    tokio::io::copy(&mut object, &mut tokio::io::sink()).await.map_err(|error| entry.damaged(error))?;
-    entry.check(object)?;
-    let told = (&entry.entry.account, entry.entry.revision, entry.entry.rows);
-    if (&head.account, head.revision, rows) != told {
-        return Err(entry.damaged("it is not the account that the manifest tells of"));
-    }
-    Ok(())
-}
-
-/// Puts the accounts of a backup, or one of them, into a store. Unless it is forced, the store must have no account,
-/// or of the one account nothing.
-///
-/// # Errors
-/// [`BackupError`]. The accounts before the one that failed are restored, and that one is as it was.
-pub async fn restore(
-    frontend: &Frontend,
-    bucket: &Bucket,
-    manifest: &Manifest,
+/// [`BackupError::NoAccount`], [`BackupError::NotEmpty`].
+pub async fn wanted<'a>(
+    target: &impl Target,
+    manifest: &'a Manifest,
     account: Option<&Account>,
     is_forced: bool,
-) -> Result<Vec<(Account, Imported)>, BackupError> {
+) -> Result<Vec<&'a AccountEntry>, BackupError> {
     let is_wanted = |entry: &&AccountEntry| account.is_none_or(|account| account.as_str() == entry.account);
     let wanted: Vec<&AccountEntry> = manifest.accounts.iter().filter(is_wanted).collect();
-    if let (Some(account), true) = (account, wanted.is_empty()) {
-        return Err(BackupError::NoAccount { id: manifest.id.clone(), account: account.clone() });
+    match account {
+        Some(account) if wanted.is_empty() => {
+            Err(BackupError::NoAccount { id: manifest.id.clone(), account: account.clone() })
+        }
+        None if !is_forced && !target.is_empty().await? => Err(BackupError::NotEmpty),
+        _ => Ok(wanted),
     }
-    if !is_forced && account.is_none() && !frontend.accounts(None, 1).await?.accounts.is_empty() {
-        return Err(BackupError::NotEmpty);
-    }
-    let mode = if is_forced { Mode::Replace } else { Mode::Empty };
-    let mut restored = Vec::new();
-    for entry in wanted {
-        let entry = Entry { id: &manifest.id, entry };
-        // All of it is looked at before anything of it is changed.
-        verify_one(bucket, &entry).await?;
-        let account = entry.account()?;
-        let object = BufReader::with_capacity(PIECE_BYTES, entry.object(bucket).await?);
-        let pieces = ReaderStream::with_capacity(ZstdDecoder::new(object), PIECE_BYTES);
-        let imported = import(frontend, &account, mode, pieces).await;
-        let imported = imported.map_err(|error| BackupError::Import(account.clone(), error))?;
-        restored.push((account, imported));
-    }
-    Ok(restored)
 }

@@ -2,31 +2,28 @@
 
 use crate::BackupError;
 use crate::bucket::Bucket;
-use crate::hashing::Hashing;
-use crate::manifest::{AccountEntry, FOLDER, FORMAT, Manifest, id_of, name_of};
+use crate::cipher::Recipient;
+use crate::manifest::{AccountEntry, FOLDER, FORMAT, Manifest, begun_ms, id_of, name_of, new_id};
+use crate::packing::{Packed, Packing, pack};
 use crate::store_id::store_id;
-use async_compression::tokio::bufread::ZstdEncoder;
 use dragon_core::UnixMs;
 use dragon_core::cell::Account;
 use dragon_core::limits::LIST_ENTRIES_MAX;
-use dragon_transfer::format::Decoder;
 use dragon_transfer::{ExportError, export, meta};
 use dragon_waiters::Frontend;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use std::collections::HashMap;
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
 use std::time::Duration;
-use time::OffsetDateTime;
-use time::macros::format_description;
 use tokio::time::sleep;
-use tokio_util::io::StreamReader;
 use uuid::Uuid;
 
 /// How long an account is waited for into whose place an import is putting other content, and how often it is
 /// looked at.
 const REPLACING_TRIES: usize = 120;
 const REPLACING_PAUSE: Duration = Duration::from_secs(1);
+/// How many manifests are read at a time.
+const MANIFESTS_AT_A_TIME: usize = 8;
 
 /// The backups that are there, the oldest first.
 ///
@@ -37,6 +34,25 @@ pub async fn list(bucket: &Bucket) -> Result<Vec<String>, BackupError> {
     Ok(names.iter().filter_map(|name| id_of(name)).map(str::to_owned).collect())
 }
 
+/// The backup that was begun last, at this time or before it. Without a time it is the last that has an account: where
+/// a store was lost, one that was begun anew in its place may have left some of nothing.
+///
+/// # Errors
+/// [`BackupError::NoBackup`] when there is none.
+pub async fn last(bucket: &Bucket, at_ms: Option<UnixMs>) -> Result<Manifest, BackupError> {
+    for id in list(bucket).await?.iter().rev() {
+        // Those of later are not read: one of them may be what is to be passed over.
+        if at_ms.zip(begun_ms(id)).is_some_and(|(at_ms, begun_ms)| begun_ms > at_ms) {
+            continue;
+        }
+        let manifest = manifest(bucket, id).await?;
+        if at_ms.map_or(!manifest.accounts.is_empty(), |at_ms| manifest.time_ms <= at_ms) {
+            return Ok(manifest);
+        }
+    }
+    Err(BackupError::NoBackup)
+}
+
 /// The manifest of a backup.
 ///
 /// # Errors
@@ -45,32 +61,60 @@ pub async fn manifest(bucket: &Bucket, id: &str) -> Result<Manifest, BackupError
     Manifest::read(id, &bucket.read_all(&name_of(id)).await?)
 }
 
-/// Takes a backup of all accounts. What is uploaded before it fails is no backup, and
-/// [`prune`](crate::prune) deletes it.
+/// The manifests of backups, in this order, some of them read at a time.
+pub fn manifests(
+    bucket: &Bucket,
+    ids: Vec<String>,
+) -> impl Stream<Item = (String, Result<Manifest, BackupError>)> + Send + use<> {
+    let bucket = bucket.clone();
+    let manifests = stream::iter(ids).map(move |id| {
+        let bucket = bucket.clone();
+        async move {
+            let manifest = manifest(&bucket, &id).await;
+            (id, manifest)
+        }
+    });
+    manifests.buffered(MANIFESTS_AT_A_TIME)
+}
+
+/// Takes a backup of all accounts, and tells how many bytes were uploaded for it. What is uploaded before it fails is no
+/// backup, and is deleted after a while.
 ///
 /// # Errors
 /// [`BackupError`]; there is no new backup then.
-pub async fn take(frontend: &Frontend, bucket: &Bucket) -> Result<Manifest, BackupError> {
+pub(crate) async fn take(
+    frontend: &Frontend,
+    bucket: &Bucket,
+    recipients: &[Recipient],
+) -> Result<(Manifest, u64), BackupError> {
+    let encrypted_to = names(recipients);
     let store_id = store_id(frontend).await?;
     let time_ms = frontend.backend().health().await?.now_ms;
     let before = entries_before(bucket, &store_id).await?;
-    let mut accounts = Vec::new();
+    let (mut accounts, mut uploaded_bytes) = (Vec::new(), 0);
     for account in all_accounts(frontend).await? {
         let known = before.get(account.as_str());
         match known {
-            Some(entry) if entry.revision == meta(frontend, &account).await?.revision => {
-                accounts.push(entry.clone())
+            Some(entry)
+                if entry.recipients == encrypted_to
+                    && entry.revision == meta(frontend, &account).await?.revision =>
+            {
+                accounts.push(entry.clone());
             }
-            _ => accounts.push(upload(frontend, bucket, &account).await?),
+            _ => {
+                let entry = upload(frontend, bucket, &account, recipients).await?;
+                uploaded_bytes += entry.bytes;
+                accounts.push(entry);
+            }
         }
     }
     let server = env!("CARGO_PKG_VERSION").into();
-    let manifest = Manifest { format: FORMAT, id: id(time_ms), time_ms, server, store_id, accounts };
+    let manifest = Manifest { format: FORMAT, id: new_id(time_ms), time_ms, server, store_id, accounts };
     let json = serde_json::to_vec_pretty(&manifest);
     let json =
         json.map_err(|error| BackupError::Manifest { id: manifest.id.clone(), problem: error.to_string() })?;
     bucket.put(&name_of(&manifest.id), json.into()).await?;
-    Ok(manifest)
+    Ok((manifest, uploaded_bytes))
 }
 
 /// What the last backup of this store has, by account.
@@ -112,6 +156,7 @@ async fn upload(
     frontend: &Frontend,
     bucket: &Bucket,
     account: &Account,
+    recipients: &[Recipient],
 ) -> Result<AccountEntry, BackupError> {
     let mut tries = 0;
     let lines = loop {
@@ -124,29 +169,42 @@ async fn upload(
             Err(error) => return Err(BackupError::Export(account.clone(), error)),
         }
     };
-    // Read as who restores it will: a backup must not turn out to be unreadable then.
-    let decoder = Arc::new(Mutex::new(Decoder::new(account.clone())));
-    let read = Arc::clone(&decoder);
-    let lines = lines.map_err(io::Error::other).map(move |lines| {
-        let lines = lines?;
-        let mut decoder = read.lock().unwrap_or_else(PoisonError::into_inner);
-        decoder.push(&lines).map_err(io::Error::other)?;
-        Ok::<_, io::Error>(lines)
-    });
-    let mut object = Hashing::new(ZstdEncoder::new(StreamReader::new(lines.boxed())));
-    let name = format!("accounts/{account}/{}.ndjson.zst", Uuid::new_v4());
-    bucket.upload(&name, &mut object).await?;
-    let (bytes, sha256) = object.finish();
-    let decoder = decoder.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let (head, rows) = decoder.finish().map_err(|error| BackupError::Format(account.clone(), error))?;
-    Ok(AccountEntry { account: head.account, revision: head.revision, rows, object: name, bytes, sha256 })
+    let name = format!("accounts/{account}/{}.ndjson.zst{}", Uuid::new_v4(), extension(recipients));
+    let Packing { lines: to_pack, object, packed } = pack(account.clone(), recipients.to_vec());
+    let feeding = async {
+        let mut lines = pin!(lines);
+        while let Some(lines) = lines.next().await {
+            let lines = lines.map_err(|error| BackupError::Export(account.clone(), error))?;
+            // It takes no more where the upload has failed.
+            if to_pack.send(lines).await.is_err() {
+                break;
+            }
+        }
+        // What is not whole is noticed by its missing end.
+        drop(to_pack);
+        Ok::<_, BackupError>(())
+    };
+    let (fed, uploaded) = tokio::join!(feeding, bucket.upload(&name, object));
+    fed?;
+    uploaded?;
+    let gone = |_| BackupError::Packing("it broke off".into());
+    let Packed { head, rows, bytes, sha256 } = packed.await.map_err(gone)??;
+    let recipients = names(recipients);
+    Ok(AccountEntry {
+        account: head.account,
+        revision: head.revision,
+        rows,
+        object: name,
+        bytes,
+        sha256,
+        recipients,
+    })
 }
 
-/// The id of a backup that was begun then: the time in UTC, and something by chance.
-fn id(time_ms: UnixMs) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z");
-    let time = OffsetDateTime::from_unix_timestamp((time_ms / 1_000) as i64);
-    let time = time.ok().and_then(|time| time.format(format).ok()).unwrap_or_else(|| time_ms.to_string());
-    let chance = Uuid::new_v4().simple().to_string();
-    format!("{time}-{}", &chance[..8])
+fn names(recipients: &[Recipient]) -> Vec<String> {
+    recipients.iter().map(Recipient::to_string).collect()
+}
+
+fn extension(recipients: &[Recipient]) -> &'static str {
+    if recipients.is_empty() { "" } else { ".age" }
 }

@@ -152,7 +152,7 @@ impl Begun {
 
     async fn replace(&mut self, mode: Mode, (head, rows): (Head, u64)) -> Result<Imported, ImportError> {
         let Some(driver) = &self.driver else { return Err(ImportError::UnderWay) };
-        let (steps, import) = (driver.steps(&self.account), driver.number);
+        let (steps, import) = (driver.steps(&self.account), driver.number());
         let content = Content { revision: head.revision, mark_ms: head.mark_ms };
         let note = Note { import: Some(import), mode, content: Some(content) };
         driver.note(&note).await.map_err(|error| before_closing(error.into()))?;

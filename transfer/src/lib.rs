@@ -5,6 +5,7 @@
 mod export;
 pub mod format;
 mod import;
+mod lock;
 mod registry;
 mod resume;
 mod steps;
@@ -12,5 +13,7 @@ mod system;
 
 pub use export::{ExportError, export};
 pub use import::{ImportError, Imported, Mode, import, meta};
+pub use lock::SystemLock;
+pub use registry::wait_for_import;
 pub use resume::resume_abandoned;
 pub use system::{ask_system, damaged};

@@ -4,8 +4,9 @@
 //! The import's number is the handle of the lock with which it began: no other import ever has the same.
 
 use crate::import::{ImportError, Mode};
+use crate::lock::{LEASE_S, SystemLock};
 use crate::steps::Steps;
-use crate::system::{ask_system, damaged};
+use crate::system::damaged;
 use bytes::Bytes;
 use dragon_core::UnixMs;
 use dragon_core::cell::{Account, Cell, Kind};
@@ -13,13 +14,7 @@ use dragon_core::request::{Draft, SetDraft};
 use dragon_core::verdict::Rejection;
 use dragon_waiters::{Failure, Frontend};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
-use tokio::task::JoinHandle;
 
-/// How long a driver that gives no sign of life keeps its lock, in seconds.
-const LEASE_S: u64 = 10;
-/// How often it gives one.
-const EXTEND_EVERY: Duration = Duration::from_millis(2_500);
 /// What the names of notes and locks begin with.
 pub(crate) const PREFIX: &str = "import/";
 
@@ -44,24 +39,13 @@ pub(crate) struct Content {
 /// The right to drive the import of an account: its lock, kept for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    frontend: Frontend,
     name: String,
-    /// The lock's handle.
-    pub(crate) number: u64,
-    extending: JoinHandle<()>,
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.extending.abort();
-    }
+    lock: SystemLock,
 }
 
 /// What a request in the servers' own account was answered.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
 struct Answer {
-    lock: Option<u64>,
     #[serde(rename = "KV", default)]
     kv: Vec<Read>,
 }
@@ -89,11 +73,11 @@ impl Driver {
         let name = format!("{PREFIX}{account}");
         let note = put(&name, &Note { import: None, mode, content: None })?;
         let kv_set = vec![SetDraft { if_version: Some(0), ..note }];
-        match ask_system(frontend, Draft { kv_set, ..lock(&name) }).await {
-            Ok(Answer { lock: Some(number), .. }) => Ok(Some(Self::hold(frontend, name, number))),
-            Ok(_) => Err(damaged("no lock was granted").into()),
+        let beside = Draft { kv_set, ..Draft::default() };
+        match SystemLock::take::<Answer>(frontend, name.clone(), 0, beside).await {
+            Ok(Some((lock, _))) => Ok(Some(Self { name, lock })),
+            Ok(None) => Err(ImportError::UnderWay),
             Err(Failure::Rejected(Rejection::VersionMismatch { .. })) => Ok(None),
-            Err(Failure::Rejected(Rejection::LockTimeout { .. })) => Err(ImportError::UnderWay),
             Err(failure) => Err(failure.into()),
         }
     }
@@ -104,12 +88,10 @@ impl Driver {
         account: &Account,
     ) -> Result<Option<(Self, u64, Note)>, Failure> {
         let name = format!("{PREFIX}{account}");
-        let answer =
-            match ask_system::<Answer>(frontend, Draft { kv_get: vec![name.clone()], ..lock(&name) }).await {
-                Err(Failure::Rejected(Rejection::LockTimeout { .. })) => return Ok(None),
-                answer => answer?,
-            };
-        let driver = Self::hold(frontend, name, answer.lock.ok_or_else(|| damaged("no lock was granted"))?);
+        let beside = Draft { kv_get: vec![name.clone()], ..Draft::default() };
+        let taken = SystemLock::take::<Answer>(frontend, name.clone(), 0, beside).await?;
+        let Some((lock, answer)) = taken else { return Ok(None) };
+        let driver = Self { name, lock };
         match answer.kv.into_iter().next() {
             Some(Read { version, value: Some(note) }) => {
                 Ok(Some((driver, note.import.unwrap_or(version), note)))
@@ -121,48 +103,39 @@ impl Driver {
         }
     }
 
-    fn hold(frontend: &Frontend, name: String, number: u64) -> Self {
-        let (extended, id) = (frontend.clone(), name.clone());
-        let extending = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(EXTEND_EVERY).await;
-                let held = Draft { unlock_id: Some(id.clone()), unlock: Some(number), ..lock(&id) };
-                if let Err(error) = ask_system::<Answer>(&extended, held).await {
-                    tracing::warn!(%error, id, "the lock of an import could not be extended");
-                }
-            }
-        });
-        Self { frontend: frontend.clone(), name, number, extending }
-    }
-
-    async fn ask(&self, draft: Draft) -> Result<(), Failure> {
-        ask_system::<Answer>(&self.frontend, draft).await.map(drop)
+    /// Its number: that of its lock's handle.
+    pub(crate) fn number(&self) -> u64 {
+        self.lock.handle()
     }
 
     /// Its steps in an account.
     pub(crate) fn steps<'a>(&'a self, account: &'a Account) -> Steps<'a> {
-        Steps { frontend: &self.frontend, account, driver: self.number }
+        Steps { frontend: self.lock.frontend(), account, driver: self.number() }
     }
 
     /// Notes what the file said, if the lock is still held.
     pub(crate) async fn note(&self, note: &Note) -> Result<(), Failure> {
-        let held =
-            Draft { unlock_id: Some(self.name.clone()), unlock: Some(self.number), ..lock(&self.name) };
-        self.ask(Draft { kv_set: vec![put(&self.name, note)?], ..held }).await
+        self.lock.ask(Draft { kv_set: vec![put(&self.name, note)?], ..Draft::default() }).await
     }
 
     /// Takes the note away and gives the lock back.
     pub(crate) async fn end(self) -> Result<(), Failure> {
-        self.extending.abort();
-        let delete = SetDraft { key: self.name.clone(), delete: true, ..SetDraft::default() };
-        let (unlock_id, unlock) = (Some(self.name.clone()), Some(self.number));
-        let draft = Draft { unlock_id, unlock, kv_set: vec![delete], ..Draft::default() };
-        self.ask(draft).await
+        let delete = SetDraft { key: self.name, delete: true, ..SetDraft::default() };
+        self.lock.release(Draft { kv_set: vec![delete], ..Draft::default() }).await
     }
 }
 
-fn lock(name: &str) -> Draft {
-    Draft { lock_id: Some(name.into()), lock_dur_s: Some(LEASE_S), ..Draft::default() }
+/// Waits until no import of the account is under way any more, for as long as one keeps its lock whose driver is gone. One
+/// that goes on is not waited for.
+///
+/// # Errors
+/// The store's.
+pub async fn wait_for_import(frontend: &Frontend, account: &Account) -> Result<(), Failure> {
+    let name = format!("{PREFIX}{account}");
+    match SystemLock::take::<Answer>(frontend, name, LEASE_S + 1, Draft::default()).await? {
+        Some((lock, _)) => lock.release(Draft::default()).await,
+        None => Ok(()),
+    }
 }
 
 /// The account that a note is about.

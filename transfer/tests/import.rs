@@ -221,6 +221,12 @@ async fn a_bad_file_changes_nothing() {
     assert_eq!(file(&frontend, "b").await, before);
     assert_eq!(rows(&file(&frontend, "c").await).len(), 0);
     wait_until_clean(&store, &["b", "c"]).await;
+    for limit in [1, 2, 3] {
+        let page = frontend.accounts(None, limit).await.unwrap();
+        let known = [account("a"), account("b")];
+        assert_eq!(page.accounts, known[..limit.min(2)], "and none that never came to be");
+        assert_eq!(page.more, limit == 1);
+    }
     // The way is free.
     put(&frontend, "b", Mode::Replace, &exported).await.unwrap();
     put(&frontend, "c", Mode::Empty, &exported).await.unwrap();

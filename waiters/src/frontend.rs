@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dragon_contract::{AccountsPage, Backend, BackendError};
 use dragon_core::cell::{Account, Cell};
 use dragon_core::decide::Turn;
+use dragon_core::layout;
 use dragon_core::page::{Page, Query};
 use dragon_core::request::Request;
 use dragon_core::verdict::{Rejection, Verdict};
@@ -134,16 +135,31 @@ impl Frontend {
         Ok((page, waiting))
     }
 
-    /// The accounts after the given one, in order, but for the servers' own.
+    /// The accounts after the given one, in order, but for the servers' own and those in which nothing was ever written: an
+    /// import that was refused leaves the row of such a one.
     ///
     /// # Errors
     /// [`Failure::Backend`].
     pub async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage, Failure> {
-        let mut page = self.backend.accounts(after, limit + 1).await?;
-        page.accounts.retain(|account| !account.is_system());
-        page.more |= page.accounts.len() > limit;
-        page.accounts.truncate(limit);
-        Ok(page)
+        let mut accounts = Vec::new();
+        let mut after = after.cloned();
+        loop {
+            let page = self.backend.accounts(after.as_ref(), limit + 1).await?;
+            after = page.accounts.last().cloned();
+            let metas: Vec<Cell> = page.accounts.iter().map(Cell::meta).collect();
+            let rows = self.backend.load(&metas).await?.rows;
+            for ((account, meta), row) in page.accounts.into_iter().zip(&metas).zip(&rows) {
+                let written = layout::read_meta(meta, row.as_ref()).map_err(BackendError::from)?.revision > 0;
+                if written && !account.is_system() {
+                    accounts.push(account);
+                }
+            }
+            if accounts.len() > limit || !page.more {
+                let more = accounts.len() > limit;
+                accounts.truncate(limit);
+                return Ok(AccountsPage { accounts, more });
+            }
+        }
     }
 
     /// Whether the store can do its work and the server is not going down.

@@ -1,12 +1,15 @@
-//! The commands that move accounts: `cloud-dragon export` and `import`, on a store that nobody serves or on a server.
+//! The commands that move accounts: `cloud-dragon export`, `import` and `backup`, on a store that nobody serves or on a
+//! server.
 //! Standard output is for what was asked for, standard error for how it goes.
 
+mod backup;
 mod files;
 mod progress;
 mod remote;
 mod site;
 
 use crate::config::StoreSettings;
+pub use backup::{BackupCommand, backup};
 use clap::{ArgGroup, Args};
 use dragon_core::cell::{Account, InvalidAccount};
 use dragon_transfer::Mode;
@@ -33,7 +36,7 @@ impl CliError {
 #[derive(Clone, Debug, Args)]
 pub struct SiteArguments {
     /// A running server, as in http://127.0.0.1:8080; without it the store itself is opened, which nobody may be serving if it is a folder
-    #[arg(long, env = "DRAGON_SERVER", conflicts_with = "store", value_name = "URL")]
+    #[arg(long, value_name = "URL")]
     pub server: Option<String>,
     /// The store.
     #[command(flatten)]

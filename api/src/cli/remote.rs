@@ -38,6 +38,12 @@ struct Import {
 }
 
 #[derive(Deserialize)]
+struct Backup {
+    #[serde(rename = "ID")]
+    id: String,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Refusal {
     code: String,
@@ -109,6 +115,12 @@ impl Remote {
         let accounts: Result<_, _> = accounts.iter().map(|name| Account::new(name)).collect();
         let accounts = accounts.map_err(|error| CliError::new(&self.base, error))?;
         Ok(AccountsPage { accounts, more })
+    }
+
+    /// Has it take a backup, and gives the id.
+    pub(super) async fn backup(&self) -> Result<String, CliError> {
+        let response = self.answer(self.client.post(self.url("backups")?).build()).await?;
+        Ok(self.json::<Backup>(response).await?.id)
     }
 
     pub(super) async fn export(&self, account: &Account) -> Result<Pieces, CliError> {

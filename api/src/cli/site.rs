@@ -14,6 +14,7 @@ use dragon_waiters::Frontend;
 use futures_util::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 
 /// How often to look whether a database has been reached.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -23,13 +24,22 @@ pub(super) enum Site {
     Server(Remote),
 }
 
+/// Does something on a runtime of its own.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    runtime()?.block_on(work)
+}
+
+fn runtime() -> Result<Runtime, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| CliError::new("can't start", error))
+}
+
 /// Does something there, on a runtime of its own.
 pub(super) fn on(
     arguments: &SiteArguments,
     work: impl AsyncFnOnce(Site) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| CliError::new("can't start", error))?;
+    let runtime = runtime()?;
     if let Some(server) = &arguments.server {
         return runtime.block_on(async { work(Site::Server(Remote::new(server)?)).await });
     }
@@ -89,6 +99,9 @@ impl Site {
     ) -> Result<Imported, CliError> {
         match self {
             Self::Store(frontend) => {
+                // One that was interrupted, as by the same command a moment ago, is no obstacle.
+                let waited = dragon_transfer::wait_for_import(frontend, account).await;
+                waited.map_err(|error| CliError::new(account, error))?;
                 let imported = dragon_transfer::import(frontend, account, mode, pieces).await;
                 imported.map_err(|error| CliError::new(account, error))
             }

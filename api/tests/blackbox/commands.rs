@@ -5,24 +5,36 @@ use crate::transfer::{export, fill, rows};
 use std::path::Path;
 use tempfile::tempdir;
 
-async fn run(arguments: &[&str]) -> Exit {
+async fn run(arguments: &[&str], settings: &[(&'static str, String)]) -> Exit {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let settings = settings.to_vec();
     let running = tokio::task::spawn_blocking(move || {
-        Frontend::run_to_end(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Frontend::run_to_end_with(&arguments, &settings)
     });
     running.await.unwrap()
 }
 
-async fn succeed(arguments: &[&str]) -> String {
-    let exit = run(arguments).await;
+/// Runs a command that must succeed.
+pub async fn succeed_with(arguments: &[&str], settings: &[(&'static str, String)]) -> Exit {
+    let exit = run(arguments, settings).await;
     assert_eq!(exit.code, Some(0), "{arguments:?}: {}", exit.log);
+    exit
+}
+
+/// Runs a command that must fail, and gives what it says.
+pub async fn fail_with(arguments: &[&str], settings: &[(&'static str, String)]) -> String {
+    let exit = run(arguments, settings).await;
+    assert!(exit.code.is_some_and(|code| code != 0), "{arguments:?}: {}", exit.log);
     exit.log
 }
 
+async fn succeed(arguments: &[&str]) -> String {
+    succeed_with(arguments, &[]).await.log
+}
+
 async fn fail(arguments: &[&str]) -> String {
-    let exit = run(arguments).await;
-    assert!(exit.code.is_some_and(|code| code != 0), "{arguments:?}: {}", exit.log);
-    exit.log
+    fail_with(arguments, &[]).await
 }
 
 /// From the server, whatever its store is, into a folder that nobody serves, and back.

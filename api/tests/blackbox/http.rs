@@ -55,7 +55,7 @@ async fn other_methods_are_405_and_other_paths_404() {
     let answer = connection.exchange(request.as_bytes()).await;
     answer.refused(405, "method_not_allowed", json!({}));
     for path in
-        ["/", "/db", "/db/", "/db/a/b", "/nothing", "/DB/a", "/db/a/", "/watch", "/list", "/health", "/%ff"]
+        ["/", "/db", "/db/", "/db/a/b", "/nothing", "/DB/a", "/db/a/", "/watch", "/list", "/health/", "/%ff"]
     {
         for method in ["GET", "POST"] {
             let request =

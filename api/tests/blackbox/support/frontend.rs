@@ -29,6 +29,8 @@ pub struct Frontend {
 pub struct Exit {
     pub code: Option<i32>,
     pub log: String,
+    /// What it wrote to standard output, where that was kept.
+    pub output: String,
 }
 
 impl Frontend {
@@ -66,7 +68,7 @@ impl Frontend {
     /// Waits until the process has ended.
     pub fn wait_for_exit(&mut self) -> Exit {
         let code = wait(&mut self.process);
-        Exit { code, log: self.log.lock().unwrap().join("\n") }
+        Exit { code, log: self.log.lock().unwrap().join("\n"), output: String::new() }
     }
 
     /// Starts it again as before, on a new port. The old process must have ended.
@@ -77,14 +79,54 @@ impl Frontend {
 
     /// Runs the program with these arguments until it ends by itself.
     pub fn run_to_end(arguments: &[&str]) -> Exit {
-        let mut command = program();
-        let mut process = command.args(arguments).stdin(Stdio::null()).spawn().unwrap();
-        let log = Log::default();
-        let (_address, done) = drain_stderr(&mut process, &log);
-        let code = wait(&mut process);
-        done.recv_timeout(PATIENCE).unwrap_or_default();
-        Exit { code, log: log.lock().unwrap().join("\n") }
+        Self::run_to_end_with(arguments, &[])
     }
+
+    /// The same, with further environment variables.
+    pub fn run_to_end_with(arguments: &[&str], settings: &[(&'static str, String)]) -> Exit {
+        run_to_end(Self::command(arguments, settings))
+    }
+
+    /// The same, by a shell's script that runs its arguments.
+    pub fn run_to_end_in_shell(
+        script: &str,
+        arguments: &[&str],
+        settings: &[(&'static str, String)],
+    ) -> Exit {
+        let program = Self::command(arguments, settings);
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(program.get_program()).args(program.get_args());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        run_to_end(command)
+    }
+
+    /// The program with these arguments and further environment variables, not started yet.
+    pub fn command(arguments: &[&str], settings: &[(&'static str, String)]) -> Command {
+        let mut command = program();
+        command.args(arguments).envs(settings.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+fn run_to_end(mut command: Command) -> Exit {
+    let mut process =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let log = Log::default();
+    let (_address, done) = drain_stderr(&mut process, &log);
+    let mut stdout = process.stdout.take().unwrap();
+    let output = std::thread::spawn(move || {
+        let mut output = String::new();
+        stdout.read_to_string(&mut output).unwrap();
+        output
+    });
+    let code = wait(&mut process);
+    done.recv_timeout(PATIENCE).unwrap_or_default();
+    Exit { code, log: log.lock().unwrap().join("\n"), output: output.join().unwrap() }
 }
 
 impl Drop for Frontend {

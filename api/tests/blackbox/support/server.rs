@@ -80,7 +80,7 @@ impl Server {
         let exits: Vec<Exit> = self.frontends.iter_mut().map(Frontend::wait_for_exit).collect();
         let code = exits.iter().map(|exit| exit.code).find(|code| *code != Some(0)).unwrap_or(Some(0));
         let logs: Vec<String> = exits.into_iter().map(|exit| exit.log).collect();
-        Exit { code, log: logs.join("\n\n") }
+        Exit { code, log: logs.join("\n\n"), output: String::new() }
     }
 
     /// Starts the server again on the same store, on new ports. The old processes must have ended.

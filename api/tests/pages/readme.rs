@@ -1,0 +1,66 @@
+//! The README's examples are run as they are printed, in two shells where the text says so, and must
+//! print what the README says. Only times may differ.
+
+use crate::shell::{Shell, blocks};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const README: &str = include_str!("../../../README.md");
+
+/// The line with every `"Till":…` made the same.
+fn without_times(line: &str) -> String {
+    let mut parts = line.split("\"Till\":");
+    let mut same = parts.next().unwrap().to_owned();
+    for part in parts {
+        same += "\"Till\":…";
+        same += part.trim_start_matches(|byte: char| byte.is_ascii_digit());
+    }
+    same
+}
+
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.kill().unwrap_or_default();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn every_example_prints_what_the_readme_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_cloud-dragon"))
+        .args(["--listen", "127.0.0.1:0", "--store"])
+        .arg(format!("embedded:{}", folder.path().join("data").display()))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
+    let _server = Server(server);
+    let listening = log.find_map(|line| {
+        line.unwrap().split_once("listening on http://127.0.0.1:").map(|(_, port)| port.trim().parse::<u16>())
+    });
+    let port = listening.unwrap().unwrap();
+    std::thread::spawn(move || log.for_each(drop));
+
+    let mut blocks = blocks(README).into_iter();
+    let first = blocks.next().unwrap().commands.replace("8080", &port.to_string());
+    let mut shells = [(); 2].map(|()| Shell::start(&mut Command::new("bash"), without_times));
+    shells.iter_mut().for_each(|shell| shell.tell(&first));
+    let mut ran = 0;
+    for block in blocks {
+        let shell = usize::from(block.info.contains("second shell"));
+        shells[shell].begin(block);
+        if shell == 0 {
+            shells[0].finish();
+        } else {
+            // The reader of the README types the next command after this one has begun to wait.
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        ran += 1;
+    }
+    shells[1].finish();
+    assert!(ran >= 12, "only {ran} blocks were found");
+}
