@@ -1,7 +1,7 @@
 #!/bin/sh
 # Backups on a real S3 server other than the tests': Garage (https://garagehq.deuxfleurs.fr), from PATH. Starts one in a
-# temporary folder, takes backups of a server into it, by parts, encrypted and as an increment, checks them, loses the data
-# folder, restores it, and compares. Garage is installed by: cargo install garage --locked
+# temporary folder, takes backups of a server into it, in parts and as an increment, checks them, loses the data folder,
+# restores it, and compares. Garage is installed by: cargo install garage --locked
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -5,6 +5,7 @@ use crate::BackupError;
 use crate::location::Location;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::DisplayErrorContext;
@@ -22,6 +23,8 @@ const PART_BYTES: usize = 8 << 20;
 
 /// How long the server may take to begin to answer; it takes a part of an upload in that time.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// How often a request is sent, with pauses that grow, until it counts as failed.
+const TRIES_MAX: u32 = 5;
 /// What was begun to be uploaded and neither completed nor given up belongs to nobody after this.
 pub(crate) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(86_400);
 
@@ -72,6 +75,7 @@ impl Bucket {
             // Checksums that not every S3 server knows; what is stored here has its own.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .retry_config(RetryConfig::standard().with_max_attempts(TRIES_MAX))
             .timeout_config(TimeoutConfig::builder().read_timeout(ANSWER_TIME_MAX).build())
             .build();
         Self { client: Client::from_conf(config), location, encryption: options.encryption.clone() }
