@@ -283,6 +283,7 @@ impl BackupSettings {
             frontend: frontend.clone(),
             bucket: Bucket::open(location, &self.writing.options(&self.bucket)).await,
             recipients: self.writing.backup_age_recipient.clone(),
+            is_gentle: true,
             keep: self.backup_keep,
             metrics,
         })

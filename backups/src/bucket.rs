@@ -2,6 +2,7 @@
 //! them for every program: the environment, profiles, the machine's role.
 
 use crate::BackupError;
+use crate::frames::in_frames;
 use crate::location::Location;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::Client;
@@ -93,32 +94,37 @@ impl Bucket {
 
     /// Writes a small object.
     pub(crate) async fn put(&self, name: &str, content: Bytes) -> Result<(), BackupError> {
+        self.put_in_frames(name, content, false).await
+    }
+
+    async fn put_in_frames(&self, name: &str, content: Bytes, is_gentle: bool) -> Result<(), BackupError> {
         let put = self.client.put_object().bucket(self.location.bucket()).key(self.location.key(name));
         let put = put.set_server_side_encryption(self.server_side_encryption());
         let put = put.set_ssekms_key_id(self.encryption.kms_key.clone());
         // What is stored has a checksum of its own, so that hashing it for the signature too is of no use.
-        let put = put.body(content.into()).customize().disable_payload_signing();
+        let put = put.body(in_frames(content, is_gentle)).customize().disable_payload_signing();
         put.send().await.map_err(failed)?;
         Ok(())
     }
 
-    /// Writes an object of any size. One whose upload fails, or whose content ends with an error, does not come into
-    /// being.
+    /// Writes an object of any size, and takes its time for it where it is to be gentle. One whose upload fails, or whose
+    /// content ends with an error, does not come into being.
     pub(crate) async fn upload(
         &self,
         name: &str,
         mut content: Receiver<io::Result<Bytes>>,
+        is_gentle: bool,
     ) -> Result<(), BackupError> {
         let first = next_part(&mut content).await?;
         if first.len() < PART_BYTES {
-            return self.put(name, first).await;
+            return self.put_in_frames(name, first, is_gentle).await;
         }
         let (bucket, key) = (self.location.bucket(), self.location.key(name));
         let begin = self.client.create_multipart_upload().bucket(bucket).key(&key);
         let begin = begin.set_server_side_encryption(self.server_side_encryption());
         let begin = begin.set_ssekms_key_id(self.encryption.kms_key.clone());
         let upload = begin.send().await.map_err(failed)?.upload_id.unwrap_or_default();
-        match self.upload_parts((&key, &upload), first, content).await {
+        match self.upload_parts((&key, &upload), first, content, is_gentle).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 if let Err(error) = self.abort(&key, &upload).await {
@@ -134,13 +140,18 @@ impl Bucket {
         (key, upload): (&str, &str),
         first: Bytes,
         mut content: Receiver<io::Result<Bytes>>,
+        is_gentle: bool,
     ) -> Result<(), BackupError> {
         let bucket = self.location.bucket();
         let (mut part, mut parts) = (first, Vec::new());
         for number in 1.. {
             let sending = self.client.upload_part().bucket(bucket).key(key).upload_id(upload);
             let is_last = part.len() < PART_BYTES;
-            let sending = sending.part_number(number).body(part.into()).customize().disable_payload_signing();
+            let sending = sending
+                .part_number(number)
+                .body(in_frames(part, is_gentle))
+                .customize()
+                .disable_payload_signing();
             let sent = sending.send().await.map_err(failed)?;
             parts.push(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build());
             if is_last {

@@ -95,6 +95,8 @@ pub struct Keeper {
     pub bucket: Bucket,
     /// To whom they are encrypted; to nobody when there are none.
     pub recipients: Vec<Recipient>,
+    /// Whether it takes its time, for the sake of requests that are answered meanwhile.
+    pub is_gentle: bool,
     /// Which are kept.
     pub keep: Keep,
     /// What is counted.
@@ -198,7 +200,8 @@ impl Keeper {
     }
 
     async fn take_and_prune(&self) -> Result<Manifest, BackupError> {
-        let (manifest, uploaded_bytes) = take(&self.frontend, &self.bucket, &self.recipients).await?;
+        let (manifest, uploaded_bytes) =
+            take(&self.frontend, &self.bucket, &self.recipients, self.is_gentle).await?;
         self.metrics.uploaded_bytes.inc_by(uploaded_bytes);
         match prune(&self.bucket, self.keep, &manifest.store_id, manifest.time_ms).await {
             Ok(0) => {}

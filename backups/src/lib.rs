@@ -11,6 +11,7 @@
 mod bucket;
 mod cipher;
 mod error;
+mod frames;
 mod keeper;
 mod location;
 mod manifest;

@@ -9,11 +9,10 @@ use crate::store_id::store_id;
 use dragon_core::UnixMs;
 use dragon_core::cell::Account;
 use dragon_core::limits::LIST_ENTRIES_MAX;
-use dragon_transfer::{ExportError, export, meta};
+use dragon_transfer::{ExportError, Exporting, meta};
 use dragon_waiters::Frontend;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use std::collections::HashMap;
-use std::pin::pin;
 use std::time::Duration;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -86,6 +85,7 @@ pub(crate) async fn take(
     frontend: &Frontend,
     bucket: &Bucket,
     recipients: &[Recipient],
+    is_gentle: bool,
 ) -> Result<(Manifest, u64), BackupError> {
     let encrypted_to = names(recipients);
     let store_id = store_id(frontend).await?;
@@ -102,7 +102,7 @@ pub(crate) async fn take(
                 accounts.push(entry.clone());
             }
             _ => {
-                let entry = upload(frontend, bucket, &account, recipients).await?;
+                let entry = upload(frontend, bucket, &account, recipients, is_gentle).await?;
                 uploaded_bytes += entry.bytes;
                 accounts.push(entry);
             }
@@ -151,40 +151,45 @@ async fn all_accounts(frontend: &Frontend) -> Result<Vec<Account>, BackupError> 
     }
 }
 
-/// Uploads an account as of now.
-async fn upload(
-    frontend: &Frontend,
-    bucket: &Bucket,
-    account: &Account,
-    recipients: &[Recipient],
-) -> Result<AccountEntry, BackupError> {
+/// Begins to export an account; one into whose place an import is putting other content is waited for.
+async fn begin(frontend: &Frontend, account: &Account) -> Result<Exporting, BackupError> {
     let mut tries = 0;
-    let lines = loop {
-        match export(frontend, account).await {
-            Ok(lines) => break lines,
+    loop {
+        match Exporting::begin(frontend, account).await {
+            Ok(exporting) => return Ok(exporting),
             Err(ExportError::Replacing) if tries < REPLACING_TRIES => {
                 tries += 1;
                 sleep(REPLACING_PAUSE).await;
             }
             Err(error) => return Err(BackupError::Export(account.clone(), error)),
         }
-    };
+    }
+}
+
+/// Uploads an account as of now.
+async fn upload(
+    frontend: &Frontend,
+    bucket: &Bucket,
+    account: &Account,
+    recipients: &[Recipient],
+    is_gentle: bool,
+) -> Result<AccountEntry, BackupError> {
+    let mut exporting = begin(frontend, account).await?;
     let name = format!("accounts/{account}/{}.ndjson.zst{}", Uuid::new_v4(), extension(recipients));
-    let Packing { lines: to_pack, object, packed } = pack(account.clone(), recipients.to_vec());
+    let Packing { rows: to_pack, object, packed } =
+        pack(exporting.head.clone(), recipients.to_vec(), is_gentle);
     let feeding = async {
-        let mut lines = pin!(lines);
-        while let Some(lines) = lines.next().await {
-            let lines = lines.map_err(|error| BackupError::Export(account.clone(), error))?;
+        loop {
+            let next = exporting.next().await;
+            let rows = next.map_err(|error| BackupError::Export(account.clone(), error.into()))?;
+            let is_end = rows.is_empty();
             // It takes no more where the upload has failed.
-            if to_pack.send(lines).await.is_err() {
-                break;
+            if to_pack.send(rows).await.is_err() || is_end {
+                return Ok::<_, BackupError>(());
             }
         }
-        // What is not whole is noticed by its missing end.
-        drop(to_pack);
-        Ok::<_, BackupError>(())
     };
-    let (fed, uploaded) = tokio::join!(feeding, bucket.upload(&name, object));
+    let (fed, uploaded) = tokio::join!(feeding, bucket.upload(&name, object, is_gentle));
     fed?;
     uploaded?;
     let gone = |_| BackupError::Packing("it broke off".into());

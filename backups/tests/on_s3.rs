@@ -42,6 +42,7 @@ fn keeper(s3: &PrivateS3, frontend: &Frontend) -> Keeper {
         frontend: frontend.clone(),
         bucket: bucket(s3),
         recipients: Vec::new(),
+        is_gentle: false,
         keep: Default::default(),
         metrics: BackupMetrics::default(),
     }

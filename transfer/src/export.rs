@@ -2,7 +2,7 @@
 
 use crate::format::{Encoder, Head};
 use bytes::Bytes;
-use dragon_contract::{BackendError, Snapshot};
+use dragon_contract::{BackendError, NamedRow, Snapshot};
 use dragon_core::cell::{Account, Cell, Kind};
 use dragon_core::layout::{self, Meta};
 use dragon_waiters::Frontend;
@@ -19,14 +19,43 @@ pub enum ExportError {
     Backend(#[from] BackendError),
 }
 
-/// What is still to be written.
-struct Exporting {
+/// An account that is being exported, as of one moment: its head, and its rows step by step.
+pub struct Exporting {
+    /// What is said of the account before its rows.
+    pub head: Head,
+    /// Those that were read with the head.
+    first: Vec<NamedRow>,
     snapshot: Box<dyn Snapshot>,
-    /// `None` once the end is written.
-    encoder: Option<Encoder>,
 }
 
-/// Begins to export an account as of one moment. An account that is not there has nothing in it, and the revision 0.
+impl Exporting {
+    /// Begins. An account that is not there has nothing in it, and the revision 0.
+    ///
+    /// # Errors
+    /// [`ExportError`].
+    pub async fn begin(frontend: &Frontend, account: &Account) -> Result<Self, ExportError> {
+        let mut snapshot = frontend.backend().snapshot(account).await?;
+        let first = snapshot.next().await?;
+        let meta_row = first.first().filter(|(cell, _)| cell.kind() == Kind::Meta).map(|(_, row)| row);
+        let Meta { revision, mark_ms, replacement, .. } =
+            layout::read_meta(&Cell::meta(account), meta_row).map_err(BackendError::from)?;
+        if replacement.is_some() {
+            return Err(ExportError::Replacing);
+        }
+        let head = Head { account: account.as_str().into(), revision, mark_ms };
+        Ok(Self { head, first, snapshot })
+    }
+
+    /// The next rows; none at the end.
+    ///
+    /// # Errors
+    /// The store's. There are no more to be had then.
+    pub async fn next(&mut self) -> Result<Vec<NamedRow>, BackendError> {
+        if self.first.is_empty() { self.snapshot.next().await } else { Ok(std::mem::take(&mut self.first)) }
+    }
+}
+
+/// Exports an account as lines.
 ///
 /// # Errors
 /// [`ExportError`]. A stream that ends with an error lacks its last line.
@@ -34,27 +63,16 @@ pub async fn export(
     frontend: &Frontend,
     account: &Account,
 ) -> Result<impl Stream<Item = Result<Bytes, ExportError>> + Send + use<>, ExportError> {
-    let mut snapshot = frontend.backend().snapshot(account).await?;
-    let rows = snapshot.next().await?;
-    let meta_row = rows.first().filter(|(cell, _)| cell.kind() == Kind::Meta).map(|(_, row)| row);
-    let Meta { revision, mark_ms, replacement, .. } =
-        layout::read_meta(&Cell::meta(account), meta_row).map_err(BackendError::from)?;
-    if replacement.is_some() {
-        return Err(ExportError::Replacing);
-    }
-    let (mut encoder, first) = Encoder::begin(&Head { account: account.as_str().into(), revision, mark_ms });
-    let more = encoder.rows(&rows).map_err(BackendError::from)?;
-    let begun = [Ok(first), Ok(more)];
-    let exporting = Exporting { snapshot, encoder: Some(encoder) };
-    let rest = try_unfold(exporting, |mut exporting| async {
-        let Some(mut encoder) = exporting.encoder.take() else { return Ok(None) };
-        let rows = exporting.snapshot.next().await?;
+    let exporting = Exporting::begin(frontend, account).await?;
+    let (encoder, first) = Encoder::begin(&exporting.head);
+    let rest = try_unfold((exporting, Some(encoder)), |(mut exporting, encoder)| async {
+        let Some(mut encoder) = encoder else { return Ok(None) };
+        let rows = exporting.next().await?;
         if rows.is_empty() {
-            return Ok(Some((encoder.end(), exporting)));
+            return Ok(Some((encoder.end(), (exporting, None))));
         }
         let lines = encoder.rows(&rows).map_err(BackendError::from)?;
-        exporting.encoder = Some(encoder);
-        Ok(Some((lines, exporting)))
+        Ok(Some((lines, (exporting, Some(encoder)))))
     });
-    Ok(futures_util::StreamExt::chain(futures_util::stream::iter(begun), rest))
+    Ok(futures_util::StreamExt::chain(futures_util::stream::iter([Ok(first)]), rest))
 }

@@ -11,7 +11,7 @@ mod resume;
 mod steps;
 mod system;
 
-pub use export::{ExportError, export};
+pub use export::{ExportError, Exporting, export};
 pub use import::{ImportError, Imported, Mode, import, meta};
 pub use lock::SystemLock;
 pub use registry::wait_for_import;

@@ -140,6 +140,7 @@ fn now(arguments: &NowArguments) -> Result<(), CliError> {
                     frontend,
                     bucket: Bucket::open(location.clone(), &options).await,
                     recipients: arguments.writing.backup_age_recipient.clone(),
+                    is_gentle: false,
                     keep: Keep::All,
                     metrics: Default::default(),
                 };
