@@ -4,7 +4,8 @@ use crate::error::{ApiError, Code};
 use dragon_backups::{BackupError, Keeper, Manifest, list, manifests};
 use dragon_core::limits::{LIST_ENTRIES_DEFAULT, LIST_ENTRIES_MAX};
 use dragon_core::request::check_range;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use dragon_transfer::ExportError;
+use futures_util::StreamExt as _;
 use poem_openapi::Object;
 
 /// A backup.
@@ -76,6 +77,7 @@ impl From<BackupError> for ApiError {
                 Self::new(Code::BackupUnderWay, "Another backup is under way; wait until it has ended.")
             }
             BackupError::Failure(failure) => failure.into(),
+            BackupError::Export(_, ExportError::Backend(error)) => error.into(),
             error => {
                 tracing::warn!(%error, "a backup was asked for and failed");
                 Self::new(Code::BackupFailed, format!("It failed, {error}."))
@@ -116,8 +118,14 @@ impl Backups {
         ids.reverse();
         let more = (ids.len() as u64 > limit).then_some(true);
         ids.truncate(limit as usize);
-        let manifests = manifests(bucket, ids).map(|(_, manifest)| manifest);
-        let backups = manifests.map_ok(BackupShape::from).try_collect().await?;
+        let shown = manifests(bucket, ids).filter_map(async |(id, manifest)| match manifest {
+            Ok(manifest) => Some(BackupShape::from(manifest)),
+            Err(error) => {
+                tracing::warn!(%error, id, "a backup can't be shown");
+                None
+            }
+        });
+        let backups = shown.collect().await;
         Ok(BackupsAnswer { backups, more })
     }
 

@@ -68,14 +68,16 @@ impl Arguments {
     }
 }
 
-/// The same error without the value of a store: it may hold a password, and be told to a log.
+/// The same error without the value of a store, which may hold a password, or of a recipient, which by mistake may be a
+/// secret key: it may be told to a log.
 #[must_use]
 pub fn without_values(mut error: clap::Error) -> clap::Error {
-    let is_of_store = matches!(
+    let may_be_secret = matches!(
         error.get(ContextKind::InvalidArg),
-        Some(ContextValue::String(argument)) if argument.starts_with("--store")
+        Some(ContextValue::String(argument))
+            if argument.starts_with("--store") || argument.starts_with("--backup-age-recipient")
     );
-    if is_of_store {
+    if may_be_secret {
         error.insert(ContextKind::InvalidValue, ContextValue::String("…".into()));
     }
     error

@@ -9,7 +9,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
-use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
 use aws_smithy_http_client::tls;
@@ -19,11 +19,14 @@ use std::io;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::Receiver;
 
-/// Bytes of a part at least: an upload holds one in memory. 10,000 parts are the most that S3 takes, 80 GB then.
+/// Bytes of a part: an upload holds one in memory. 10,000 parts are the most that S3 takes, 80 GB then.
 const PART_BYTES: usize = 8 << 20;
 
-/// How long the server may take to begin to answer; it takes a part of an upload in that time.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// The folder of the accounts, which alone are uploaded in parts.
+pub(crate) const ACCOUNTS: &str = "accounts/";
+/// How long the server may take to begin to answer; it takes a part of an upload in that time. Some stores give up an
+/// account of which nothing is read for a minute.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
 /// How often a request is sent, with pauses that grow, until it counts as failed.
 const TRIES_MAX: u32 = 5;
 /// What was begun to be uploaded and neither completed nor given up belongs to nobody after this.
@@ -55,8 +58,27 @@ pub struct Bucket {
     encryption: Encryption,
 }
 
-fn failed<E: Error>(error: E) -> BackupError {
-    BackupError::Bucket(DisplayErrorContext(error).to_string())
+/// What the server says, or else what went wrong on the way. Not its whole answer: that may quote keys and tokens.
+fn failed<E>(error: SdkError<E>) -> BackupError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    BackupError::Bucket(match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => chain(&error),
+    })
+}
+
+/// An error, and what is behind it.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(behind) = source {
+        text += &format!(": {behind}");
+        source = behind.source();
+    }
+    text
 }
 
 impl Bucket {
@@ -115,7 +137,8 @@ impl Bucket {
         mut content: Receiver<io::Result<Bytes>>,
         is_gentle: bool,
     ) -> Result<(), BackupError> {
-        let first = next_part(&mut content).await?;
+        let mut rest = BytesMut::new();
+        let first = next_part(&mut content, &mut rest).await?;
         if first.len() < PART_BYTES {
             return self.put_in_frames(name, first, is_gentle).await;
         }
@@ -124,7 +147,7 @@ impl Bucket {
         let begin = begin.set_server_side_encryption(self.server_side_encryption());
         let begin = begin.set_ssekms_key_id(self.encryption.kms_key.clone());
         let upload = begin.send().await.map_err(failed)?.upload_id.unwrap_or_default();
-        match self.upload_parts((&key, &upload), first, content, is_gentle).await {
+        match self.upload_parts((&key, &upload), first, (rest, content), is_gentle).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 if let Err(error) = self.abort(&key, &upload).await {
@@ -139,7 +162,7 @@ impl Bucket {
         &self,
         (key, upload): (&str, &str),
         first: Bytes,
-        mut content: Receiver<io::Result<Bytes>>,
+        (mut rest, mut content): (BytesMut, Receiver<io::Result<Bytes>>),
         is_gentle: bool,
     ) -> Result<(), BackupError> {
         let bucket = self.location.bucket();
@@ -157,7 +180,7 @@ impl Bucket {
             if is_last {
                 break;
             }
-            part = next_part(&mut content).await?;
+            part = next_part(&mut content, &mut rest).await?;
             if part.is_empty() {
                 break;
             }
@@ -178,7 +201,7 @@ impl Bucket {
     pub(crate) async fn abort_abandoned(&self) -> Result<(), BackupError> {
         let begun_before = SystemTime::now() - UPLOAD_TIME_MAX;
         let list = self.client.list_multipart_uploads().bucket(self.location.bucket());
-        let list = list.prefix(self.location.key(""));
+        let list = list.prefix(self.location.key(ACCOUNTS));
         let (mut key_marker, mut upload_marker) = (None, None);
         loop {
             let page = list.clone().set_key_marker(key_marker).set_upload_id_marker(upload_marker);
@@ -206,7 +229,8 @@ impl Bucket {
 
     /// Reads a small object.
     pub(crate) async fn read_all(&self, name: &str) -> Result<Bytes, BackupError> {
-        Ok(self.read(name).await?.collect().await.map_err(failed)?.into_bytes())
+        let content = self.read(name).await?.collect().await;
+        Ok(content.map_err(|error| BackupError::Bucket(chain(&error)))?.into_bytes())
     }
 
     /// The names that begin with this, in order.
@@ -242,13 +266,18 @@ impl Bucket {
     }
 }
 
-/// As much as a part holds at least, or the rest.
-async fn next_part(content: &mut Receiver<io::Result<Bytes>>) -> Result<Bytes, BackupError> {
-    let mut part = BytesMut::with_capacity(PART_BYTES + (1 << 20));
-    while part.len() < PART_BYTES
+/// As much as a part holds, or what is left: all parts but the last have one size, as some servers (R2) want it.
+async fn next_part(
+    content: &mut Receiver<io::Result<Bytes>>,
+    rest: &mut BytesMut,
+) -> Result<Bytes, BackupError> {
+    while rest.len() < PART_BYTES
         && let Some(piece) = content.recv().await
     {
-        part.extend_from_slice(&piece.map_err(|error| BackupError::Packing(error.to_string()))?);
+        let piece = piece.map_err(|error| BackupError::Packing(error.to_string()))?;
+        // Grown once, not by doubling.
+        rest.reserve((PART_BYTES + piece.len()).saturating_sub(rest.len()));
+        rest.extend_from_slice(&piece);
     }
-    Ok(part.freeze())
+    Ok(rest.split_to(rest.len().min(PART_BYTES)).freeze())
 }

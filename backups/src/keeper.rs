@@ -6,8 +6,8 @@ use crate::bucket::Bucket;
 use crate::cipher::Recipient;
 use crate::manifest::Manifest;
 use crate::metrics::BackupMetrics;
-use crate::prune::{Keep, prune};
-use crate::take::take;
+use crate::prune::{Keep, prune, sweep};
+use crate::take::Taking;
 use dragon_contract::jittered;
 use dragon_core::UnixMs;
 use dragon_core::cell::{Account, Cell, Kind};
@@ -18,8 +18,10 @@ use dragon_waiters::{Failure, Frontend};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// The name of the note, and of the lock.
+/// The name of the lock, and what those of notes begin with: one for each place.
 const NAME: &str = "backup";
+/// How often to look for what no backup has any more.
+const SWEEP_EVERY_MS: UnixMs = 86_400_000;
 /// How soon it is tried again after one failure; each further one doubles it.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
@@ -39,6 +41,9 @@ pub struct Status {
     pub error: Option<String>,
     /// When that was.
     pub failed_ms: UnixMs,
+    /// When it was last looked for what no backup has any more.
+    #[serde(default)]
+    pub swept_ms: UnixMs,
 }
 
 /// A backup that was taken.
@@ -82,10 +87,6 @@ impl Answer {
     }
 }
 
-fn read() -> Draft {
-    Draft { kv_get: vec![NAME.into()], ..Draft::default() }
-}
-
 /// Takes the backups of a store.
 #[derive(Clone, Debug)]
 pub struct Keeper {
@@ -112,10 +113,23 @@ impl Keeper {
         Ok(self.look().await?.1)
     }
 
-    async fn look(&self) -> Result<(u64, Status), Failure> {
-        let (version, status) = ask_system::<Answer>(&self.frontend, read()).await?.status();
+    fn note(&self) -> String {
+        format!("{NAME}/{}", self.bucket.location())
+    }
+
+    fn read(&self) -> Draft {
+        Draft { kv_get: vec![self.note()], ..Draft::default() }
+    }
+
+    /// What `/metrics` tells of the last one.
+    fn show(&self, status: &Status) {
         let last_s = status.last.as_ref().map_or(0, |last| last.time_ms / 1_000);
         self.metrics.last_success_s.set(last_s.cast_signed());
+    }
+
+    async fn look(&self) -> Result<(u64, Status), Failure> {
+        let (version, status) = ask_system::<Answer>(&self.frontend, self.read()).await?.status();
+        self.show(&status);
         Ok((version, status))
     }
 
@@ -124,7 +138,7 @@ impl Keeper {
     /// # Errors
     /// [`BackupError`]; there is no new backup then.
     pub async fn take_now(&self) -> Result<Manifest, BackupError> {
-        let taken = SystemLock::take::<Answer>(&self.frontend, NAME.into(), 0, read()).await?;
+        let taken = SystemLock::take::<Answer>(&self.frontend, NAME.into(), 0, self.read()).await?;
         let (lock, answer) = taken.ok_or(BackupError::UnderWay)?;
         self.take_under(lock, answer.status().1).await
     }
@@ -150,11 +164,12 @@ impl Keeper {
         if wait_ms > 0 {
             // What another frontend does to it moves the time.
             let account = Account::system();
-            let note = Cell::new(&account, Kind::Value, NAME);
+            let note = Cell::new(&account, Kind::Value, &self.note());
             self.frontend.watch(&note, &account, version, Duration::from_millis(wait_ms)).await?;
             return Ok(());
         }
-        let taken = SystemLock::take::<Answer>(&self.frontend, NAME.into(), LOCK_WAIT_S_MAX, read()).await?;
+        let taken =
+            SystemLock::take::<Answer>(&self.frontend, NAME.into(), LOCK_WAIT_S_MAX, self.read()).await?;
         let Some((lock, answer)) = taken else { return Ok(()) };
         let (_, status) = answer.status();
         let now_ms = self.frontend.backend().health().await?.now_ms;
@@ -173,7 +188,7 @@ impl Keeper {
     async fn take_under(&self, lock: SystemLock, mut status: Status) -> Result<Manifest, BackupError> {
         self.metrics.is_running.set(1);
         let taken = tokio::select! {
-            taken = self.take_and_prune() => taken,
+            taken = self.take_and_prune(&lock, &mut status) => taken,
             () = lock.lost() => Err(BackupError::LostLock),
         };
         self.metrics.is_running.set(0);
@@ -181,17 +196,20 @@ impl Keeper {
             Ok(manifest) => {
                 self.metrics.taken.inc();
                 let last = Last { id: manifest.id.clone(), time_ms: manifest.time_ms };
-                status = Status { last: Some(last), ..Status::default() };
+                status = Status { last: Some(last), swept_ms: status.swept_ms, ..Status::default() };
+                self.show(&status);
             }
             Err(error) => {
                 self.metrics.failures.inc();
                 status.failures = status.failures.saturating_add(1);
                 status.error = Some(error.to_string().chars().take(ERROR_CHARS_MAX).collect());
-                status.failed_ms = self.frontend.backend().health().await?.now_ms;
+                // Where the store can't tell, it can't be noted either.
+                let health = self.frontend.backend().health().await;
+                status.failed_ms = health.map_or(status.failed_ms, |health| health.now_ms);
             }
         }
         let value = serde_json::to_vec(&status).map_err(|error| damaged(&error.to_string()))?;
-        let note = SetDraft { key: NAME.into(), value: Some(value.into()), ..SetDraft::default() };
+        let note = SetDraft { key: self.note(), value: Some(value.into()), ..SetDraft::default() };
         let noted = lock.release(Draft { kv_set: vec![note], ..Draft::default() }).await;
         if let Err(error) = noted {
             tracing::warn!(%error, "what came of a backup could not be noted: another one may follow soon");
@@ -199,19 +217,42 @@ impl Keeper {
         taken
     }
 
-    async fn take_and_prune(&self) -> Result<Manifest, BackupError> {
-        let (manifest, uploaded_bytes) =
-            take(&self.frontend, &self.bucket, &self.recipients, self.is_gentle).await?;
-        self.metrics.uploaded_bytes.inc_by(uploaded_bytes);
-        match prune(&self.bucket, self.keep, &manifest.store_id, manifest.time_ms).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "backups that are not to be kept were deleted"),
-            Err(error) => {
-                self.metrics.prune_failures.inc();
-                tracing::warn!(%error, "backups that are not to be kept could not be deleted");
-            }
+    async fn take_and_prune(&self, lock: &SystemLock, status: &mut Status) -> Result<Manifest, BackupError> {
+        let taking = Taking {
+            frontend: &self.frontend,
+            bucket: &self.bucket,
+            recipients: &self.recipients,
+            is_gentle: self.is_gentle,
+            lock,
+            last: status.last.as_ref().map(|last| last.id.as_str()),
+        };
+        let taken = taking.take().await;
+        if let Err(error) = self.clear(&taken, status).await {
+            self.metrics.prune_failures.inc();
+            tracing::warn!(%error, "what is not to be kept could not be deleted");
         }
+        let (manifest, uploaded_bytes) = taken?;
+        self.metrics.uploaded_bytes.inc_by(uploaded_bytes);
         Ok(manifest)
+    }
+
+    /// Deletes what is not to be kept; what failed backups leave too.
+    async fn clear(
+        &self,
+        taken: &Result<(Manifest, u64), BackupError>,
+        status: &mut Status,
+    ) -> Result<(), BackupError> {
+        let mut going = 0;
+        if let Ok((manifest, _)) = taken {
+            going = prune(&self.bucket, self.keep, &manifest.store_id, manifest.time_ms).await?;
+            tracing::debug!(going, "backups that are not to be kept were deleted");
+        }
+        let now_ms = self.frontend.backend().health().await?.now_ms;
+        if going > 0 || now_ms >= status.swept_ms.saturating_add(SWEEP_EVERY_MS) {
+            sweep(&self.bucket).await?;
+            status.swept_ms = now_ms;
+        }
+        Ok(())
     }
 }
 

@@ -16,6 +16,9 @@ pub struct Location {
 #[error("a place for backups is s3://BUCKET or s3://BUCKET/PREFIX")]
 pub struct LocationError;
 
+/// The longest location: a store notes under it what it knows of its backups there.
+const BYTES_MAX: usize = 400;
+
 impl Location {
     /// The bucket.
     #[must_use]
@@ -45,7 +48,12 @@ impl FromStr for Location {
         let prefix = prefix.trim_matches('/');
         let is_plain =
             |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#');
-        if bucket.is_empty() || !is_plain(bucket) || !is_plain(prefix) || prefix.contains("//") {
+        if text.len() > BYTES_MAX
+            || bucket.is_empty()
+            || !is_plain(bucket)
+            || !is_plain(prefix)
+            || prefix.contains("//")
+        {
             return Err(LocationError);
         }
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };

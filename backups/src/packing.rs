@@ -224,19 +224,21 @@ pub(crate) struct Unpacking {
     pub(crate) object: Sender<Bytes>,
     /// The lines. Those of an object that is not what its manifest says end with an error.
     pub(crate) lines: Receiver<Result<Bytes, String>>,
+    /// Comes when all of it was looked at. Lines that end without it have broken off.
+    pub(crate) looked_at: oneshot::Receiver<()>,
 }
 
 /// Begins to unpack the object of an entry.
 pub(crate) fn unpack(account: Account, entry: AccountEntry, identities: Identities) -> Unpacking {
     let (object, packed) = channel(PIECES_WAITING);
     let (to_lines, lines) = channel(PIECES_WAITING);
-    drop(on_thread_of_its_own(move || {
+    let looked_at = on_thread_of_its_own(move || {
         if let Err(problem) = unpack_lines(packed, &to_lines, account, &entry, &identities) {
             // Whoever does not take it any more knows already.
             to_lines.blocking_send(Err(problem)).unwrap_or_default();
         }
-    }));
-    Unpacking { object, lines }
+    });
+    Unpacking { object, lines, looked_at }
 }
 
 fn unpack_lines(

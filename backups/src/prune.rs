@@ -2,8 +2,8 @@
 //! the objects that no backup has any more.
 
 use crate::BackupError;
-use crate::bucket::{Bucket, UPLOAD_TIME_MAX};
-use crate::manifest::{Manifest, name_of};
+use crate::bucket::{ACCOUNTS, Bucket, UPLOAD_TIME_MAX};
+use crate::manifest::name_of;
 use crate::take::{list, manifests};
 use dragon_core::UnixMs;
 use futures_util::StreamExt as _;
@@ -60,64 +60,82 @@ impl fmt::Display for Keep {
 }
 
 impl Keep {
-    /// Splits backups, the oldest first, into those that go and those that stay.
-    fn split(self, mut backups: Vec<Manifest>, now_ms: UnixMs) -> (Vec<Manifest>, Vec<Manifest>) {
-        let going = match self {
+    /// How many of these go, whose times are from the oldest to the newest.
+    fn going(self, times_ms: &[UnixMs], now_ms: UnixMs) -> usize {
+        match self {
             Self::All => 0,
-            Self::Last(count) => backups.len().saturating_sub(count.get()),
+            Self::Last(count) => times_ms.len().saturating_sub(count.get()),
             Self::Age(age) => {
-                let since_ms = now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-                let old = backups.iter().take_while(|backup| backup.time_ms < since_ms).count();
-                old.min(backups.len().saturating_sub(1))
+                let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+                let since_ms = now_ms.saturating_sub(age_ms);
+                let old = times_ms.iter().take_while(|time_ms| **time_ms < since_ms).count();
+                old.min(times_ms.len().saturating_sub(1))
             }
-        };
-        let staying = backups.split_off(going);
-        (backups, staying)
+        }
     }
 }
 
-/// Deletes what is not to be kept of a store's backups, what no backup has any more, and what is left of uploads that
-/// broke off, and returns how many backups that were. Those of other stores stay: one that was begun anew, empty, must
-/// not drive out what is left of the lost one.
+/// Deletes what is not to be kept of a store's backups, and returns how many that were. Those of other stores stay: one that
+/// was begun anew, empty, must not drive out what is left of the lost one.
 ///
 /// # Errors
-/// [`BackupError`]; what was not deleted is found again next time. A manifest that can't be read keeps all objects.
+/// [`BackupError`]; what was not deleted is found again next time.
 pub(crate) async fn prune(
     bucket: &Bucket,
     keep: Keep,
     store_id: &str,
     now_ms: UnixMs,
 ) -> Result<usize, BackupError> {
-    let (mut own, mut of_others) = (Vec::new(), Vec::new());
+    if keep == Keep::All {
+        return Ok(0);
+    }
+    let (mut ids, mut times_ms) = (Vec::new(), Vec::new());
+    let mut all = pin!(manifests(bucket, list(bucket).await?));
+    while let Some((id, manifest)) = all.next().await {
+        let manifest = manifest?;
+        if manifest.store_id == store_id {
+            ids.push(id);
+            times_ms.push(manifest.time_ms);
+        }
+    }
+    let going = keep.going(&times_ms, now_ms);
+    for id in &ids[..going] {
+        bucket.delete(&name_of(id)).await?;
+    }
+    Ok(going)
+}
+
+/// Deletes the objects that no backup has, and what is left of uploads that broke off, once they are a day old: younger ones
+/// may belong to a backup that is being taken.
+///
+/// # Errors
+/// [`BackupError`]. A manifest that can't be read keeps all objects.
+pub(crate) async fn sweep(bucket: &Bucket) -> Result<(), BackupError> {
+    let uploaded_before = SystemTime::now() - UPLOAD_TIME_MAX;
+    let is_old = |uploaded: Option<SystemTime>| uploaded.is_some_and(|uploaded| uploaded < uploaded_before);
+    // First what there is, then what is needed: what is uploaded in between is not among it.
+    let objects = bucket.list_with_times(ACCOUNTS).await?;
+    let mut unneeded: HashSet<String> =
+        objects.into_iter().filter(|(_, uploaded)| is_old(*uploaded)).map(|(name, _)| name).collect();
     let mut all = pin!(manifests(bucket, list(bucket).await?));
     while let Some((_, manifest)) = all.next().await {
-        let manifest = manifest?;
-        if manifest.store_id == store_id { own.push(manifest) } else { of_others.push(manifest) }
-    }
-    let (going, staying) = keep.split(own, now_ms);
-    for backup in &going {
-        bucket.delete(&name_of(&backup.id)).await?;
-    }
-    let entries = staying.iter().chain(&of_others).flat_map(|backup| &backup.accounts);
-    let needed: HashSet<&str> = entries.map(|entry| entry.object.as_str()).collect();
-    // One that belongs to no backup may belong to one that is being taken.
-    let uploaded_before = SystemTime::now() - UPLOAD_TIME_MAX;
-    for (name, uploaded) in bucket.list_with_times("accounts/").await? {
-        if !needed.contains(name.as_str()) && uploaded.is_some_and(|uploaded| uploaded < uploaded_before) {
-            bucket.delete(&name).await?;
+        for entry in manifest?.accounts {
+            unneeded.remove(&entry.object);
         }
+    }
+    for name in &unneeded {
+        bucket.delete(name).await?;
     }
     if let Err(error) = bucket.abort_abandoned().await {
         // Not every server can list them.
         tracing::debug!(%error, "uploads that broke off can't be looked for");
     }
-    Ok(going.len())
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::FORMAT;
 
     #[test]
     fn what_to_keep_is_read() {
@@ -137,26 +155,15 @@ mod tests {
 
     #[test]
     fn the_last_one_always_stays() {
-        let backup = |time_ms: u64| Manifest {
-            format: FORMAT,
-            id: time_ms.to_string(),
-            time_ms,
-            server: String::new(),
-            store_id: String::new(),
-            accounts: Vec::new(),
+        const DAY_MS: UnixMs = 86_400_000;
+        let going = |keep: &str, now_ms| {
+            keep.parse::<Keep>().unwrap().going(&[1, 2, 3].map(|day| day * DAY_MS), now_ms)
         };
-        let split = |keep: &str, now_ms| {
-            let (going, staying) = keep
-                .parse::<Keep>()
-                .unwrap()
-                .split([1, 2, 3].map(|day| backup(day * 86_400_000)).into(), now_ms);
-            (going.len(), staying.len())
-        };
-        assert_eq!(split("all", u64::MAX), (0, 3));
-        assert_eq!(split("2", 0), (1, 2));
-        assert_eq!(split("9", 0), (0, 3));
-        assert_eq!(split("1d", 3 * 86_400_000 + 1), (2, 1));
-        assert_eq!(split("1d", 3 * 86_400_000), (1, 2));
-        assert_eq!(split("1h", 900 * 86_400_000), (2, 1));
+        assert_eq!(going("all", u64::MAX), 0);
+        assert_eq!(going("2", 0), 1);
+        assert_eq!(going("9", 0), 0);
+        assert_eq!(going("1d", 3 * DAY_MS + 1), 2);
+        assert_eq!(going("1d", 3 * DAY_MS), 1);
+        assert_eq!(going("1h", 900 * DAY_MS), 2);
     }
 }

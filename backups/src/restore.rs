@@ -52,7 +52,7 @@ impl Reader {
     async fn lines(&self, id: &str, entry: &AccountEntry) -> Result<(Account, Lines), BackupError> {
         let account = Account::new(&entry.account).map_err(|error| damaged(id, entry, &error.to_string()))?;
         let mut object = self.bucket.read(&entry.object).await?;
-        let Unpacking { object: to_unpack, lines } =
+        let Unpacking { object: to_unpack, lines, looked_at } =
             unpack(account.clone(), entry.clone(), self.identities.clone());
         let feeding = async move {
             while let Some(piece) = object.next().await {
@@ -65,16 +65,16 @@ impl Reader {
             Ok(())
         };
         let feeding = tokio::spawn(feeding);
-        let lines = unfold(Some((lines, feeding)), |reading| async move {
-            let (mut lines, feeding) = reading?;
+        let lines = unfold(Some((lines, looked_at, feeding)), |reading| async move {
+            let (mut lines, looked_at, feeding) = reading?;
             match lines.recv().await {
-                Some(Ok(piece)) => Some((Ok(piece), Some((lines, feeding)))),
+                Some(Ok(piece)) => Some((Ok(piece), Some((lines, looked_at, feeding)))),
                 // An object that did not arrive whole is damaged as well, but that is not why.
                 Some(Err(problem)) => match feeding.await {
                     Ok(Err(not_arrived)) => Some((Err(not_arrived), None)),
                     _ => Some((Err(problem), None)),
                 },
-                None => None,
+                None => looked_at.await.err().map(|_| (Err("unpacking broke off".to_owned()), None)),
             }
         });
         Ok((account, lines.boxed()))

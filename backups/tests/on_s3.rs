@@ -9,6 +9,8 @@ use dragon_backups::{
     BackupError, BackupMetrics, Bucket, BucketOptions, Encryption, Identities, Keeper, Manifest, Reader,
     last, list, manifest, wanted,
 };
+use dragon_contract::Backend;
+use dragon_contract::conformance::faults::{Fault, Faulty};
 use dragon_core::cell::Account;
 use dragon_core::limits::Limits;
 use dragon_core::request::{AtomicDraft, Draft, Request, SetDraft};
@@ -490,4 +492,57 @@ async fn a_store_that_was_begun_anew_drives_out_nothing_of_the_lost_one() {
     assert_eq!(last(&bucket(&s3), Some(of_lost.time_ms)).await.unwrap().id, of_lost.id);
     let none = last(&bucket(&s3), Some(of_lost.time_ms - 1)).await;
     assert!(matches!(none, Err(BackupError::NoBackup)), "{none:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_at_any_call_ends_the_backup() {
+    let s3 = PrivateS3::start();
+    let store: Arc<dyn Backend> = Arc::new(MemoryStore::default());
+    let sound = Frontend::start(Arc::clone(&store), Default::default(), Default::default());
+    // More than one step of a snapshot.
+    for at in 0..3 {
+        set(&sound, "a", &format!("k{at}"), noise(at, 1 << 20)).await;
+    }
+    take(&s3, &sound).await;
+    for nth_call in 1.. {
+        set(&sound, "a", "changes", nth_call.to_string()).await;
+        let faulty = Faulty::new(Arc::clone(&store), Fault::Unavailable, nth_call);
+        let frontend = Frontend::start(Arc::clone(&faulty) as _, Default::default(), Default::default());
+        let keeper_of_faulty = keeper(&s3, &frontend);
+        let taking = tokio::time::timeout(Duration::from_secs(60), keeper_of_faulty.take_now());
+        let taken = taking.await.expect("it ends, whatever fails");
+        if !faulty.has_failed() {
+            assert!(nth_call > 8, "{nth_call} calls");
+            taken.unwrap();
+            break;
+        }
+        // The lock of one that could not give it back is free when its lease is over.
+        while let Err(error) = keeper(&s3, &sound).take_now().await {
+            assert!(matches!(error, BackupError::UnderWay), "{error}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    for id in list(&bucket(&s3)).await.unwrap() {
+        let backup = manifest(&bucket(&s3), &id).await.unwrap();
+        verify(&reader(&s3), &backup).await.unwrap();
+    }
+}
+
+/// A store that was put back from a copy of its own has revisions again that it had before, with other content.
+#[tokio::test]
+async fn nothing_is_referred_to_that_the_store_does_not_know_of() {
+    let (s3, frontend) = (PrivateS3::start(), new_frontend());
+    set(&frontend, "a", "k", "1").await;
+    let first = take(&s3, &frontend).await;
+    // One that was taken in the time that is undone.
+    let mut undone = first.clone();
+    undone.id = undone.id.replace("Z-", "Z-f");
+    undone.accounts[0].revision += 1;
+    let json = serde_json::to_vec(&undone).unwrap();
+    std::fs::write(s3.path(&format!("backups/{}.json", undone.id)), json).unwrap();
+    set(&frontend, "a", "k", "2").await;
+    let second = take(&s3, &frontend).await;
+    assert_eq!(second.accounts[0].revision, undone.accounts[0].revision);
+    assert_ne!(second.accounts[0].object, first.accounts[0].object);
+    verify(&reader(&s3), &second).await.unwrap();
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// How long a holder that gives no sign of life keeps its lock, in seconds.
@@ -101,24 +102,29 @@ impl SystemLock {
         ask_system::<serde::de::IgnoredAny>(&self.frontend, draft).await.map(drop)
     }
 
-    /// Resolves when it is found that someone else may hold it.
+    /// Resolves when someone else may hold it.
     pub async fn lost(&self) {
         self.lost.cancelled().await;
     }
 }
 
-/// Extends a lock until it is lost.
+/// Extends a lock until it is lost: until it is said so, or the lease must be over because nothing was heard.
 async fn keep(frontend: Frontend, name: String, handle: u64, lost: CancellationToken) {
+    let mut extended = Instant::now();
     loop {
         tokio::time::sleep(EXTEND_EVERY).await;
         let held = Draft { unlock_id: Some(name.clone()), unlock: Some(handle), ..lock(&name) };
-        match ask_system::<serde::de::IgnoredAny>(&frontend, held).await {
-            Ok(_) => {}
-            Err(Failure::Rejected(Rejection::NotLocked { .. })) => {
+        let asked = Instant::now();
+        let lease_end = extended + Duration::from_secs(LEASE_S);
+        match timeout_at(lease_end, ask_system::<serde::de::IgnoredAny>(&frontend, held)).await {
+            Ok(Ok(_)) => extended = asked,
+            Ok(Err(error)) if asked < lease_end && !matches!(error, Failure::Rejected(_)) => {
+                tracing::warn!(%error, name, "a lock of this server could not be extended; it is tried again");
+            }
+            _ => {
                 tracing::warn!(name, "a lock of this server is lost: it was not extended in time");
                 return lost.cancel();
             }
-            Err(error) => tracing::warn!(%error, name, "a lock of this server could not be extended"),
         }
     }
 }

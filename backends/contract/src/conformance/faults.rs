@@ -1,6 +1,6 @@
 //! A store that fails when it is told to: for the tests of what calls stores.
 
-use crate::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, Result, Snapshot};
+use crate::{AccountsPage, Backend, BackendError, CommitFuture, Health, Loaded, NamedRow, Result, Snapshot};
 use dragon_core::batch::Entry;
 use dragon_core::cell::{Account, Cell};
 use dragon_core::page::{Page, Query};
@@ -52,18 +52,36 @@ impl Fault {
 /// outcomes are unknown of commits only.
 pub struct Faulty {
     store: Arc<dyn Backend>,
+    state: Arc<State>,
+}
+
+struct State {
     fault: Fault,
     calls_left: AtomicUsize,
     has_failed: AtomicBool,
+}
+
+/// Its steps are calls too.
+struct FaultySnapshot {
+    snapshot: Box<dyn Snapshot>,
+    state: Arc<State>,
+}
+
+#[async_trait::async_trait]
+impl Snapshot for FaultySnapshot {
+    async fn next(&mut self) -> Result<Vec<NamedRow>> {
+        self.state.check()?;
+        self.snapshot.next().await
+    }
 }
 
 impl fmt::Debug for Faulty {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Faulty")
-            .field("fault", &self.fault)
-            .field("calls_left", &self.calls_left)
-            .field("has_failed", &self.has_failed)
+            .field("fault", &self.state.fault)
+            .field("calls_left", &self.state.calls_left)
+            .field("has_failed", &self.state.has_failed)
             .finish_non_exhaustive()
     }
 }
@@ -73,13 +91,13 @@ impl Faulty {
     #[must_use]
     pub fn new(store: Arc<dyn Backend>, fault: Fault, nth_call: usize) -> Arc<Self> {
         let (calls_left, has_failed) = (AtomicUsize::new(nth_call), AtomicBool::new(false));
-        Arc::new(Self { store, fault, calls_left, has_failed })
+        Arc::new(Self { store, state: Arc::new(State { fault, calls_left, has_failed }) })
     }
 
     /// Whether the fault has come up.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.has_failed.load(Ordering::SeqCst)
+        self.state.has_failed.load(Ordering::SeqCst)
     }
 
     /// The store beneath, which does not fail.
@@ -87,7 +105,9 @@ impl Faulty {
     pub fn sound(&self) -> &Arc<dyn Backend> {
         &self.store
     }
+}
 
+impl State {
     /// Counts a call. Whether it is the one that fails.
     fn is_due(&self, is_commit: bool) -> bool {
         if self.fault.is_of_commits_only() && !is_commit {
@@ -109,11 +129,11 @@ impl Faulty {
 #[async_trait::async_trait]
 impl Backend for Faulty {
     fn commit(&self, batch: Arc<[Entry]>) -> CommitFuture {
-        if !self.is_due(true) {
+        if !self.state.is_due(true) {
             return self.store.commit(batch);
         }
-        let error = self.fault.error();
-        if self.fault != Fault::UnknownAndCommitted {
+        let error = self.state.fault.error();
+        if self.state.fault != Fault::UnknownAndCommitted {
             return async move { Err(error) }.boxed();
         }
         let committed = self.store.commit(batch);
@@ -129,37 +149,38 @@ impl Backend for Faulty {
     }
 
     async fn load(&self, cells: &[Cell]) -> Result<Loaded> {
-        self.check()?;
+        self.state.check()?;
         self.store.load(cells).await
     }
 
     async fn changed(&self, cell: &Cell, seen: u64) -> Result<()> {
-        self.check()?;
+        self.state.check()?;
         self.store.changed(cell, seen).await
     }
 
     async fn scan(&self, query: &Query) -> Result<Page> {
-        self.check()?;
+        self.state.check()?;
         self.store.scan(query).await
     }
 
     async fn accounts(&self, after: Option<&Account>, limit: usize) -> Result<AccountsPage> {
-        self.check()?;
+        self.state.check()?;
         self.store.accounts(after, limit).await
     }
 
     async fn snapshot(&self, account: &Account) -> Result<Box<dyn Snapshot>> {
-        self.check()?;
-        self.store.snapshot(account).await
+        self.state.check()?;
+        let snapshot = self.store.snapshot(account).await?;
+        Ok(Box::new(FaultySnapshot { snapshot, state: Arc::clone(&self.state) }))
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize> {
-        self.check()?;
+        self.state.check()?;
         self.store.sweep(limit).await
     }
 
     async fn health(&self) -> Result<Health> {
-        self.check()?;
+        self.state.check()?;
         self.store.health().await
     }
 
