@@ -33,8 +33,8 @@ impl From<Manifest> for BackupShape {
         Self {
             time: manifest.time_ms / 1_000,
             accounts: manifest.accounts.len() as u64,
-            rows: manifest.accounts.iter().map(|entry| entry.rows).sum(),
-            bytes: manifest.accounts.iter().map(|entry| entry.bytes).sum(),
+            rows: manifest.rows(),
+            bytes: manifest.bytes(),
             id: manifest.id,
             store_id: manifest.store_id,
         }

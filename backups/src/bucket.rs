@@ -1,7 +1,7 @@
 //! The bucket: a few calls of S3, with bounded memory. Region, credentials and endpoint come from where the SDK takes
 //! them for every program: the environment, profiles, the machine's role.
 
-use crate::BackupError;
+use crate::error::{BackupError, with_causes};
 use crate::frames::in_frames;
 use crate::location::Location;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -66,19 +66,8 @@ where
     BackupError::Bucket(match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
-        _ => chain(&error),
+        _ => with_causes(&error),
     })
-}
-
-/// An error, and what is behind it.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(behind) = source {
-        text += &format!(": {behind}");
-        source = behind.source();
-    }
-    text
 }
 
 impl Bucket {
@@ -114,12 +103,8 @@ impl Bucket {
         self.encryption.algorithm.as_deref().map(ServerSideEncryption::from)
     }
 
-    /// Writes a small object.
-    pub(crate) async fn put(&self, name: &str, content: Bytes) -> Result<(), BackupError> {
-        self.put_in_frames(name, content, false).await
-    }
-
-    async fn put_in_frames(&self, name: &str, content: Bytes, is_gentle: bool) -> Result<(), BackupError> {
+    /// Writes a small object, and takes its time for it where it is to be gentle.
+    pub(crate) async fn put(&self, name: &str, content: Bytes, is_gentle: bool) -> Result<(), BackupError> {
         let put = self.client.put_object().bucket(self.location.bucket()).key(self.location.key(name));
         let put = put.set_server_side_encryption(self.server_side_encryption());
         let put = put.set_ssekms_key_id(self.encryption.kms_key.clone());
@@ -140,7 +125,7 @@ impl Bucket {
         let mut rest = BytesMut::new();
         let first = next_part(&mut content, &mut rest).await?;
         if first.len() < PART_BYTES {
-            return self.put_in_frames(name, first, is_gentle).await;
+            return self.put(name, first, is_gentle).await;
         }
         let (bucket, key) = (self.location.bucket(), self.location.key(name));
         let begin = self.client.create_multipart_upload().bucket(bucket).key(&key);
@@ -230,7 +215,7 @@ impl Bucket {
     /// Reads a small object.
     pub(crate) async fn read_all(&self, name: &str) -> Result<Bytes, BackupError> {
         let content = self.read(name).await?.collect().await;
-        Ok(content.map_err(|error| BackupError::Bucket(chain(&error)))?.into_bytes())
+        Ok(content.map_err(|error| BackupError::Bucket(with_causes(&error)))?.into_bytes())
     }
 
     /// The names that begin with this, in order.

@@ -5,6 +5,7 @@ use dragon_core::cell::Account;
 use dragon_transfer::ExportError;
 use dragon_transfer::format::FormatError;
 use dragon_waiters::Failure;
+use std::error::Error;
 
 /// Why a backup, or a restore, came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -82,4 +83,17 @@ impl From<BackendError> for BackupError {
     fn from(error: BackendError) -> Self {
         Self::Failure(error.into())
     }
+}
+
+/// An error with what is behind it: libraries' own words leave that out.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(behind) = source {
+        text.push_str(": ");
+        text.push_str(&behind.to_string());
+        source = behind.source();
+    }
+    text
 }

@@ -12,8 +12,8 @@ use dragon_contract::jittered;
 use dragon_core::UnixMs;
 use dragon_core::cell::{Account, Cell, Kind};
 use dragon_core::limits::LOCK_WAIT_S_MAX;
-use dragon_core::request::{Draft, SetDraft};
-use dragon_transfer::{SystemLock, ask_system, damaged};
+use dragon_core::request::Draft;
+use dragon_transfer::{NoteAnswer, SystemLock, ask_system, read_note, write_note};
 use dragon_waiters::{Failure, Frontend};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -67,25 +67,7 @@ impl Status {
     }
 }
 
-#[derive(Default, Deserialize)]
-struct Answer {
-    #[serde(rename = "KV", default)]
-    kv: Vec<Read>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Read {
-    version: u64,
-    value: Option<Status>,
-}
-
-impl Answer {
-    fn status(self) -> (u64, Status) {
-        let read = self.kv.into_iter().next();
-        read.map_or_else(Default::default, |read| (read.version, read.value.unwrap_or_default()))
-    }
-}
+type Answer = NoteAnswer<Status>;
 
 /// Takes the backups of a store.
 #[derive(Clone, Debug)]
@@ -118,7 +100,7 @@ impl Keeper {
     }
 
     fn read(&self) -> Draft {
-        Draft { kv_get: vec![self.note()], ..Draft::default() }
+        read_note(self.note())
     }
 
     /// What `/metrics` tells of the last one.
@@ -128,7 +110,8 @@ impl Keeper {
     }
 
     async fn look(&self) -> Result<(u64, Status), Failure> {
-        let (version, status) = ask_system::<Answer>(&self.frontend, self.read()).await?.status();
+        let (version, status) = ask_system::<Answer>(&self.frontend, self.read()).await?.note();
+        let status = status.unwrap_or_default();
         self.show(&status);
         Ok((version, status))
     }
@@ -140,7 +123,7 @@ impl Keeper {
     pub async fn take_now(&self) -> Result<Manifest, BackupError> {
         let taken = SystemLock::take::<Answer>(&self.frontend, NAME.into(), 0, self.read()).await?;
         let (lock, answer) = taken.ok_or(BackupError::UnderWay)?;
-        self.take_under(lock, answer.status().1).await
+        self.take_under(lock, answer.note().1.unwrap_or_default()).await
     }
 
     /// Takes one as often as this, and again soon where one fails, until the server goes down.
@@ -171,7 +154,7 @@ impl Keeper {
         let taken =
             SystemLock::take::<Answer>(&self.frontend, NAME.into(), LOCK_WAIT_S_MAX, self.read()).await?;
         let Some((lock, answer)) = taken else { return Ok(()) };
-        let (_, status) = answer.status();
+        let status = answer.note().1.unwrap_or_default();
         let now_ms = self.frontend.backend().health().await?.now_ms;
         if status.due_ms(every) > now_ms {
             // Another frontend has taken it meanwhile.
@@ -208,8 +191,7 @@ impl Keeper {
                 status.failed_ms = health.map_or(status.failed_ms, |health| health.now_ms);
             }
         }
-        let value = serde_json::to_vec(&status).map_err(|error| damaged(&error.to_string()))?;
-        let note = SetDraft { key: self.note(), value: Some(value.into()), ..SetDraft::default() };
+        let note = write_note(self.note(), &status)?;
         let noted = lock.release(Draft { kv_set: vec![note], ..Draft::default() }).await;
         if let Err(error) = noted {
             tracing::warn!(%error, "what came of a backup could not be noted: another one may follow soon");

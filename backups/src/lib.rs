@@ -24,7 +24,7 @@ mod take;
 
 pub use bucket::{Bucket, BucketOptions, Encryption};
 pub use cipher::{Identities, Recipient};
-pub use error::BackupError;
+pub use error::{BackupError, with_causes};
 pub use keeper::{Keeper, Last, Status};
 pub use location::{Location, LocationError};
 pub use manifest::{AccountEntry, Manifest};

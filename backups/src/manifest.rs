@@ -94,6 +94,18 @@ pub(crate) fn begun_ms(id: &str) -> Option<UnixMs> {
 }
 
 impl Manifest {
+    /// How many values, counters, locks and idempotency ids its accounts have.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.accounts.iter().map(|entry| entry.rows).sum()
+    }
+
+    /// How many bytes its objects take, those included that other backups refer to as well.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.accounts.iter().map(|entry| entry.bytes).sum()
+    }
+
     /// Reads one.
     pub(crate) fn read(id: &str, json: &[u8]) -> Result<Self, BackupError> {
         let wrong = |problem: String| BackupError::Manifest { id: id.into(), problem };

@@ -1,7 +1,7 @@
 //! Taking a backup: one account after another, then the manifest.
 
 use crate::BackupError;
-use crate::bucket::Bucket;
+use crate::bucket::{ACCOUNTS, Bucket};
 use crate::cipher::Recipient;
 use crate::manifest::{AccountEntry, FOLDER, FORMAT, Manifest, begun_ms, id_of, name_of, new_id};
 use crate::packing::{Packed, Packing, pack};
@@ -122,7 +122,7 @@ impl Taking<'_> {
         let json = serde_json::to_vec_pretty(&manifest).map_err(wrong)?;
         // Whoever has lost the right may refer to what others have deleted since.
         self.lock.ask(Draft::default()).await?;
-        self.bucket.put(&name_of(&manifest.id), json.into()).await?;
+        self.bucket.put(&name_of(&manifest.id), json.into(), false).await?;
         Ok((manifest, uploaded.iter().map(|entry| entry.bytes).sum()))
     }
 
@@ -171,7 +171,7 @@ impl Taking<'_> {
     async fn upload(&self, account: &Account) -> Result<AccountEntry, BackupError> {
         let Self { bucket, is_gentle, .. } = *self;
         let mut exporting = begin(self.frontend, account).await?;
-        let name = format!("accounts/{account}/{}.ndjson.zst{}", Uuid::new_v4(), extension(self.recipients));
+        let name = format!("{ACCOUNTS}{account}/{}.ndjson.zst{}", Uuid::new_v4(), extension(self.recipients));
         let Packing { rows: to_pack, object, packed } =
             pack(exporting.head.clone(), self.recipients.to_vec(), is_gentle);
         // Where it ends, however it does, packing gets no more rows, and so the upload ends too.

@@ -16,4 +16,4 @@ pub use import::{ImportError, Imported, Mode, import, meta};
 pub use lock::SystemLock;
 pub use registry::wait_for_import;
 pub use resume::resume_abandoned;
-pub use system::{ask_system, damaged};
+pub use system::{NoteAnswer, ask_system, damaged, read_note, write_note};

@@ -6,8 +6,7 @@
 use crate::import::{ImportError, Mode};
 use crate::lock::{LEASE_S, SystemLock};
 use crate::steps::Steps;
-use crate::system::damaged;
-use bytes::Bytes;
+use crate::system::{NoteAnswer, read_note, write_note};
 use dragon_core::UnixMs;
 use dragon_core::cell::{Account, Cell, Kind};
 use dragon_core::request::{Draft, SetDraft};
@@ -43,25 +42,6 @@ pub(crate) struct Driver {
     lock: SystemLock,
 }
 
-/// What a request in the servers' own account was answered.
-#[derive(Debug, Default, Deserialize)]
-struct Answer {
-    #[serde(rename = "KV", default)]
-    kv: Vec<Read>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Read {
-    version: u64,
-    value: Option<Note>,
-}
-
-fn put(name: &str, note: &Note) -> Result<SetDraft, Failure> {
-    let value = serde_json::to_vec(note).map_err(|error| damaged(&error.to_string()))?;
-    Ok(SetDraft { key: name.into(), value: Some(Bytes::from(value)), ..SetDraft::default() })
-}
-
 impl Driver {
     /// Begins an import: takes the lock and leaves the note, in one request. `None`: there is a note of an earlier
     /// one, which must be ended first.
@@ -71,10 +51,10 @@ impl Driver {
         mode: Mode,
     ) -> Result<Option<Self>, ImportError> {
         let name = format!("{PREFIX}{account}");
-        let note = put(&name, &Note { import: None, mode, content: None })?;
+        let note = write_note(name.clone(), &Note { import: None, mode, content: None })?;
         let kv_set = vec![SetDraft { if_version: Some(0), ..note }];
         let beside = Draft { kv_set, ..Draft::default() };
-        match SystemLock::take::<Answer>(frontend, name.clone(), 0, beside).await {
+        match SystemLock::take::<NoteAnswer<Note>>(frontend, name.clone(), 0, beside).await {
             Ok(Some((lock, _))) => Ok(Some(Self { name, lock })),
             Ok(None) => Err(ImportError::UnderWay),
             Err(Failure::Rejected(Rejection::VersionMismatch { .. })) => Ok(None),
@@ -88,15 +68,13 @@ impl Driver {
         account: &Account,
     ) -> Result<Option<(Self, u64, Note)>, Failure> {
         let name = format!("{PREFIX}{account}");
-        let beside = Draft { kv_get: vec![name.clone()], ..Draft::default() };
-        let taken = SystemLock::take::<Answer>(frontend, name.clone(), 0, beside).await?;
+        let read = read_note(name.clone());
+        let taken = SystemLock::take::<NoteAnswer<Note>>(frontend, name.clone(), 0, read).await?;
         let Some((lock, answer)) = taken else { return Ok(None) };
         let driver = Self { name, lock };
-        match answer.kv.into_iter().next() {
-            Some(Read { version, value: Some(note) }) => {
-                Ok(Some((driver, note.import.unwrap_or(version), note)))
-            }
-            _ => {
+        match answer.note() {
+            (version, Some(note)) => Ok(Some((driver, note.import.unwrap_or(version), note))),
+            (_, None) => {
                 driver.end().await?;
                 Ok(None)
             }
@@ -115,7 +93,7 @@ impl Driver {
 
     /// Notes what the file said, if the lock is still held.
     pub(crate) async fn note(&self, note: &Note) -> Result<(), Failure> {
-        self.lock.ask(Draft { kv_set: vec![put(&self.name, note)?], ..Draft::default() }).await
+        self.lock.ask(Draft { kv_set: vec![write_note(self.name.clone(), note)?], ..Draft::default() }).await
     }
 
     /// Takes the note away and gives the lock back.
@@ -132,7 +110,7 @@ impl Driver {
 /// The store's.
 pub async fn wait_for_import(frontend: &Frontend, account: &Account) -> Result<(), Failure> {
     let name = format!("{PREFIX}{account}");
-    match SystemLock::take::<Answer>(frontend, name, LEASE_S + 1, Draft::default()).await? {
+    match SystemLock::take::<NoteAnswer<Note>>(frontend, name, LEASE_S + 1, Draft::default()).await? {
         Some((lock, _)) => lock.release(Draft::default()).await,
         None => Ok(()),
     }

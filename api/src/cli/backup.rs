@@ -159,12 +159,13 @@ async fn print_list(bucket: &Bucket) -> Result<(), CliError> {
     println!("{:<33} {:<20} {:>9} {:>12} {:>12}  STORE", "ID", "TIME", "ACCOUNTS", "ROWS", "SIZE");
     while let Some((id, manifest)) = manifests.next().await {
         match manifest {
-            Ok(Manifest { time_ms, store_id, accounts, .. }) => println!(
-                "{id:<33} {:<20} {:>9} {:>12} {:>12}  {store_id}",
-                time_text(time_ms),
-                accounts.len(),
-                accounts.iter().map(|entry| entry.rows).sum::<u64>(),
-                HumanBytes(accounts.iter().map(|entry| entry.bytes).sum()).to_string(),
+            Ok(manifest) => println!(
+                "{id:<33} {:<20} {:>9} {:>12} {:>12}  {}",
+                time_text(manifest.time_ms),
+                manifest.accounts.len(),
+                manifest.rows(),
+                HumanBytes(manifest.bytes()).to_string(),
+                manifest.store_id,
             ),
             Err(error) => println!("{id:<33} {error}"),
         }

@@ -2,6 +2,7 @@
 
 use super::CliError;
 use super::files::Pieces;
+use dragon_backups::with_causes;
 use dragon_contract::AccountsPage;
 use dragon_core::cell::Account;
 use dragon_core::limits::LIST_ENTRIES_MAX;
@@ -10,7 +11,6 @@ use futures_util::StreamExt as _;
 use reqwest::{Body, Client, Request, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::error::Error as _;
 use std::time::Duration;
 
 /// How long it may take until a connection is there.
@@ -50,18 +50,6 @@ struct Refusal {
     message: String,
 }
 
-/// An error with what is behind it: reqwest's own words leave that out.
-fn told(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(behind) = source {
-        text.push_str(": ");
-        text.push_str(&behind.to_string());
-        source = behind.source();
-    }
-    text
-}
-
 impl Remote {
     pub(super) fn new(server: &str) -> Result<Self, CliError> {
         let wrong =
@@ -77,7 +65,7 @@ impl Remote {
             base.set_path(&format!("{}/", base.path()));
         }
         let client = Client::builder().connect_timeout(CONNECT_TIME_MAX).build();
-        Ok(Self { client: client.map_err(|error| CliError::new("the client", told(&error)))?, base })
+        Ok(Self { client: client.map_err(|error| CliError::new("the client", with_causes(&error)))?, base })
     }
 
     fn url(&self, path: &str) -> Result<Url, CliError> {
@@ -85,7 +73,7 @@ impl Remote {
     }
 
     async fn answer(&self, request: Result<Request, reqwest::Error>) -> Result<Response, CliError> {
-        let failed = |error: reqwest::Error| CliError::new(&self.base, told(&error));
+        let failed = |error: reqwest::Error| CliError::new(&self.base, with_causes(&error));
         let response = self.client.execute(request.map_err(failed)?).await.map_err(failed)?;
         let status = response.status();
         if status.is_success() {
@@ -99,7 +87,7 @@ impl Remote {
     }
 
     async fn json<T: DeserializeOwned>(&self, response: Response) -> Result<T, CliError> {
-        let failed = |error: reqwest::Error| CliError::new(&self.base, told(&error));
+        let failed = |error: reqwest::Error| CliError::new(&self.base, with_causes(&error));
         let body = response.bytes().await.map_err(failed)?;
         serde_json::from_slice(&body).map_err(|error| CliError::new(&self.base, error))
     }
@@ -128,7 +116,7 @@ impl Remote {
         let response = self.answer(self.client.get(url).build()).await?;
         let base = self.base.clone();
         let pieces = response.bytes_stream();
-        Ok(pieces.map(move |piece| piece.map_err(|error| CliError::new(&base, told(&error)))).boxed())
+        Ok(pieces.map(move |piece| piece.map_err(|error| CliError::new(&base, with_causes(&error)))).boxed())
     }
 
     pub(super) async fn import(

@@ -175,9 +175,7 @@ async fn accounts_come_back_by_command() {
     assert!(log.contains("restored one: 1 rows") && log.contains("restored other: 1 rows"), "{log}");
     let refused = fail_with(&["backup", "restore", "--store", &store], &settings).await;
     assert!(refused.contains("the store is not empty"), "{refused}");
-    let file = folder.path().join("one.ndjson").display().to_string();
-    succeed_with(&["export", "--store", &store, "--account", "one", "-o", &file], &[]).await;
-    assert_eq!(rows(&std::fs::read(&file).unwrap()), rows(&kept_one));
+    assert_eq!(rows_of(&store, "one").await, rows(&kept_one));
 
     // Into a server that runs, one account of the first.
     one.set("k", "\"third\"").await;
@@ -206,6 +204,14 @@ async fn accounts_come_back_by_command() {
     }
 }
 
+/// The rows of an account of a store that nobody serves.
+async fn rows_of(store: &str, account: &str) -> Vec<String> {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("file").display().to_string();
+    succeed_with(&["export", "--store", store, "--account", account, "-o", &file], &[]).await;
+    rows(&std::fs::read(&file).unwrap())
+}
+
 /// All that is listed is whole, and the last one holds what is there.
 async fn check_all(s3: &PrivateS3, account: &Account) {
     let settings = settings(s3, &[]);
@@ -216,9 +222,7 @@ async fn check_all(s3: &PrivateS3, account: &Account) {
     let folder = tempdir().unwrap();
     let store = format!("embedded:{}", folder.path().join("data").display());
     succeed_with(&["backup", "restore", "--store", &store], &settings).await;
-    let file = folder.path().join("file").display().to_string();
-    succeed_with(&["export", "--store", &store, "--account", &account.name, "-o", &file], &[]).await;
-    assert!(rows(&std::fs::read(&file).unwrap()) == rows(&export(account).await), "not the same");
+    assert!(rows_of(&store, &account.name).await == rows(&export(account).await), "not the same");
 }
 
 #[tokio::test]
@@ -273,9 +277,7 @@ async fn a_restore_that_is_killed_is_done_again() {
         restoring.kill().unwrap();
         restoring.wait().unwrap();
         succeed_with(&["backup", "restore", "--store", &store, "--force"], &settings).await;
-        let file = folder.path().join("file").display().to_string();
-        succeed_with(&["export", "--store", &store, "--account", "a", "-o", &file], &[]).await;
-        assert!(rows(&std::fs::read(&file).unwrap()) == rows(&kept), "not the same");
+        assert!(rows_of(&store, "a").await == rows(&kept), "not the same");
     }
 }
 
@@ -306,15 +308,10 @@ async fn a_disk_that_is_full_restores_nothing_by_halves() {
         let exit = running.await.unwrap();
         assert!(exit.code.is_some_and(|code| code != 0), "{}", exit.log);
         assert!(exit.log.contains("error: the account a can't be restored"), "{}", exit.log);
-        let exported = folder.path().join("file").display().to_string();
-        let export = ["export", "--store", &store, "--account", "a", "-o", &exported];
-        succeed_with(&export, &[]).await;
-        assert_eq!(rows(&std::fs::read(&exported).unwrap()).len(), 0, "all of it or nothing");
+        assert_eq!(rows_of(&store, "a").await.len(), 0, "all of it or nothing");
     }
     succeed_with(&restore, &settings).await;
-    let exported = folder.path().join("file").display().to_string();
-    succeed_with(&["export", "--store", &store, "--account", "a", "-o", &exported], &[]).await;
-    assert!(rows(&std::fs::read(&exported).unwrap()) == rows(&export(&account).await), "not the same");
+    assert!(rows_of(&store, "a").await == rows(&export(&account).await), "not the same");
 }
 
 #[tokio::test]
