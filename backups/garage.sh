@@ -1,9 +1,10 @@
 #!/bin/sh
 # Backups on a real S3 server other than the tests': Garage (https://garagehq.deuxfleurs.fr), from PATH. Starts one in a
 # temporary folder, takes backups of a server into it, in parts and as an increment, checks them, loses the data folder,
-# restores it, and compares. Garage is installed by: cargo install garage --locked
+# restores it, and compares.
 set -eu
 cd "$(dirname "$0")/.."
+. backups/start-garage.sh
 
 cargo build --release --locked --package cloud-dragon
 program=$PWD/target/release/cloud-dragon
@@ -11,27 +12,9 @@ folder=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$folder"' EXIT
 cd "$folder"
 
-cat > garage.toml <<END
-metadata_dir = "$folder/meta"
-data_dir = "$folder/data"
-db_engine = "sqlite"
-replication_factor = 1
-rpc_bind_addr = "127.0.0.1:3901"
-rpc_public_addr = "127.0.0.1:3901"
-rpc_secret = "$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')"
-[s3_api]
-s3_region = "garage"
-api_bind_addr = "127.0.0.1:3900"
-END
-export GARAGE_DEFAULT_ACCESS_KEY="GK$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')"
-export GARAGE_DEFAULT_SECRET_KEY="$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')"
-export GARAGE_DEFAULT_BUCKET=dragon
 garage --version
-garage -c garage.toml server --single-node --default-bucket > garage.log 2>&1 &
-
-export AWS_ENDPOINT_URL=http://127.0.0.1:3900 AWS_REGION=garage AWS_CONFIG_FILE=/dev/null
-export AWS_ACCESS_KEY_ID=$GARAGE_DEFAULT_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$GARAGE_DEFAULT_SECRET_KEY
-export DRAGON_BACKUP_TO=s3://dragon/backups DRAGON_BACKUP_PATH_STYLE=true DRAGON_STORE=embedded:$folder/store
+start_garage "$folder"
+export DRAGON_STORE=embedded:$folder/store
 until "$program" backup list > /dev/null 2>&1; do sleep 0.2; done
 
 serve() {

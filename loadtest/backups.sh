@@ -1,9 +1,10 @@
 #!/bin/sh
 # What requests notice of a backup: writes at a steady rate, in turns without a backup and during one of an account of 260 MB
-# that can't be compressed. The S3 server is Garage, from PATH (cargo install garage --locked), on the same machine but in memory
+# that can't be compressed. The S3 server is Garage (see backups/start-garage.sh), on the same machine but in memory
 # and with what the processors have left. Arguments are passed on, for example: loadtest/backups.sh --rate 1000
 set -eu
 cd "$(dirname "$0")/.."
+. backups/start-garage.sh
 
 ./packages.sh cc curl
 cargo build --release --locked --package cloud-dragon --package cloud-dragon-loadtest
@@ -12,26 +13,7 @@ folder=$(mktemp -d) memory=$(mktemp -d -p /dev/shm)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$folder" "$memory"' EXIT
 cd "$folder"
 
-cat > garage.toml <<END
-metadata_dir = "$memory/meta"
-data_dir = "$memory/data"
-db_engine = "sqlite"
-replication_factor = 1
-rpc_bind_addr = "127.0.0.1:3901"
-rpc_public_addr = "127.0.0.1:3901"
-rpc_secret = "$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')"
-[s3_api]
-s3_region = "garage"
-api_bind_addr = "127.0.0.1:3900"
-END
-export GARAGE_DEFAULT_ACCESS_KEY="GK$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')"
-export GARAGE_DEFAULT_SECRET_KEY="$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')"
-export GARAGE_DEFAULT_BUCKET=dragon
-chrt --idle 0 garage -c garage.toml server --single-node --default-bucket > garage.log 2>&1 &
-
-export AWS_ENDPOINT_URL=http://127.0.0.1:3900 AWS_REGION=garage AWS_CONFIG_FILE=/dev/null
-export AWS_ACCESS_KEY_ID=$GARAGE_DEFAULT_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$GARAGE_DEFAULT_SECRET_KEY
-export DRAGON_BACKUP_TO=s3://dragon/backups DRAGON_BACKUP_PATH_STYLE=true
+start_garage "$memory" chrt --idle 0
 until "$programs/cloud-dragon" backup list > /dev/null 2>&1; do sleep 0.2; done
 url=http://127.0.0.1:8099
 "$programs/cloud-dragon" serve --listen 127.0.0.1:8099 --store embedded:store --backup-every never 2> dragon.log &
