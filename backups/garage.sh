@@ -9,7 +9,9 @@ cd "$(dirname "$0")/.."
 cargo build --release --locked --package cloud-dragon
 program=$PWD/target/release/cloud-dragon
 folder=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$folder"' EXIT
+garage="" server=""
+# shellcheck disable=SC2086 # none, one or two words
+trap 'kill $garage $server 2>/dev/null || true; rm -rf "$folder"' EXIT
 cd "$folder"
 
 garage --version
@@ -44,6 +46,7 @@ put small '{"KVSet":[{"Key":"greeting","Value":"hello again"}]}'
 "$program" backup now --server http://127.0.0.1:8099
 kill $server
 wait $server || true
+server=""
 export_all before
 "$program" backup list
 "$program" backup verify

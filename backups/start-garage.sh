@@ -1,5 +1,6 @@
 # To be sourced: start_garage FOLDER [COMMAND…] starts a Garage of one node (https://garagehq.deuxfleurs.fr), from PATH, which
 # keeps its files in the folder, under the command if one is given, and exports what the program needs to back up to it.
+# Its process is $garage.
 # Garage is installed by: cargo install garage --locked
 start_garage() {
     garage_folder=$1
@@ -20,6 +21,7 @@ END
     export GARAGE_DEFAULT_BUCKET=dragon
     "$@" garage -c "$garage_folder/garage.toml" server --single-node --default-bucket \
         > "$garage_folder/garage.log" 2>&1 &
+    garage=$!
 
     export AWS_ENDPOINT_URL=http://127.0.0.1:3900 AWS_REGION=garage AWS_CONFIG_FILE=/dev/null
     export AWS_ACCESS_KEY_ID=$GARAGE_DEFAULT_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$GARAGE_DEFAULT_SECRET_KEY

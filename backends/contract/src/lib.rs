@@ -1,6 +1,7 @@
 //! What every store promises: the [`Backend`] trait and its errors. Stores depend on this and on
 //! `dragon-core`, never on each other; what calls a store depends on this, never on a store.
 
+mod aside;
 mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -10,6 +11,7 @@ mod snapshot;
 mod unread;
 mod wakeups;
 
+pub use aside::spawn_aside;
 pub use backend::{
     AccountsPage, Backend, BackendError, BatchOutcome, CommitFuture, Health, LOAD_BYTES_MAX, Loaded, Result,
     RowsRead, RowsReadError, lane_of, stored_cell,

@@ -5,17 +5,20 @@
 use crate::database::Reader;
 use crate::durable::merge;
 use crate::progress::Progress;
-use crate::store::blocking;
 use bytes::Bytes;
-use dragon_contract::{BackendError, NamedRow, Result, Snapshot, Step};
+use dragon_contract::{BackendError, NamedRow, Result, Snapshot, Step, spawn_aside};
 use dragon_core::cell::Cell;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Weak};
+use tokio::sync::oneshot;
 
-/// Snapshots at once: each has a connection, and holds what the layers had.
+/// Snapshots at once: each has a connection and a thread, and holds what the layers had.
 const SNAPSHOTS_MAX: usize = 16;
+/// What the threads that read them are called.
+const THREAD: &str = "dragon-snapshot";
 
 /// The rows of an account that were not handed out yet.
 #[derive(Debug)]
@@ -66,10 +69,22 @@ impl Snapshots {
         Err(BackendError::Busy(format!("{SNAPSHOTS_MAX} accounts are being read as a whole already")))
     }
 
-    pub(crate) fn begin(&self, rows: AccountRows, progress: Arc<Progress>) -> EmbeddedSnapshot {
+    /// Fails when no thread can be started.
+    pub(crate) fn begin(&self, rows: AccountRows, progress: Arc<Progress>) -> Result<EmbeddedSnapshot> {
         let rows = Arc::new(Mutex::new(Some(rows)));
         self.0.lock().push(Arc::downgrade(&rows));
-        EmbeddedSnapshot { rows, progress }
+        let (asks, asked) = channel::<Ask>();
+        let reading = move || {
+            for ask in asked {
+                let closed = || BackendError::Unavailable("the store was closed".into());
+                let next = rows.lock().as_mut().ok_or_else(closed).and_then(AccountRows::next);
+                // Whoever asked may be gone.
+                drop(ask.send(next.inspect_err(|error| progress.stop_if_corrupt(error))));
+            }
+        };
+        let no_thread = |error| BackendError::Busy(format!("no thread can be started: {error}"));
+        spawn_aside(THREAD, reading).map_err(no_thread)?;
+        Ok(EmbeddedSnapshot { asks })
     }
 
     /// Ends all of them.
@@ -80,22 +95,22 @@ impl Snapshots {
     }
 }
 
-/// One of them.
+/// Where the next rows are sent.
+type Ask = oneshot::Sender<Result<Vec<NamedRow>>>;
+
+/// One of them. It is read on a thread that gives way: reading a row of a megabyte takes a millisecond or two, for which those
+/// that answer requests would have to wait.
 #[derive(Debug)]
 pub(crate) struct EmbeddedSnapshot {
-    rows: Arc<Shared>,
-    progress: Arc<Progress>,
+    asks: Sender<Ask>,
 }
 
 #[async_trait::async_trait]
 impl Snapshot for EmbeddedSnapshot {
     async fn next(&mut self) -> Result<Vec<NamedRow>> {
-        let (rows, progress) = (Arc::clone(&self.rows), Arc::clone(&self.progress));
-        blocking(move || {
-            let closed = || BackendError::Unavailable("the store was closed".into());
-            let next = rows.lock().as_mut().ok_or_else(closed)?.next();
-            next.inspect_err(|error| progress.stop_if_corrupt(error))
-        })
-        .await
+        let ended = || BackendError::Unavailable("a thread of the store has ended".into());
+        let (ask, next) = oneshot::channel();
+        self.asks.send(ask).map_err(|_| ended())?;
+        next.await.map_err(|_| ended())?
     }
 }

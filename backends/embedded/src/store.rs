@@ -284,7 +284,7 @@ impl Backend for EmbeddedStore {
             shared.snapshots.check()?;
             let reader = open_reader(&shared.database).map_err(failed)?;
             let rows = shared.durable.snapshot(reader, &account)?;
-            let snapshot = shared.snapshots.begin(rows, Arc::clone(&shared.progress));
+            let snapshot = shared.snapshots.begin(rows, Arc::clone(&shared.progress))?;
             // Closing may have ended all snapshots just before this one began.
             if shared.progress.closing.load(Ordering::Acquire) { Err(closed()) } else { Ok(snapshot) }
         });
