@@ -1,9 +1,10 @@
-//! What every request goes through, on whichever path it came: the guard, a request id, metrics and the
+//! What every request goes through, on whichever path it came: access, a request id, metrics and the
 //! log. One place, so that no path can leave a part of it out.
 
+use crate::access::{Access, Claim, Entry, Permit};
 use crate::error::ApiError;
-use crate::guard::Guard;
-use crate::metrics::{Metrics, Route};
+use crate::metrics::Metrics;
+use crate::route::Route;
 use poem::http::{HeaderMap, header};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -18,25 +19,25 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// What admission needs to know of a request's head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head<'a> {
-    pub(crate) route: Route,
-    pub(crate) host: Option<&'a [u8]>,
-    pub(crate) origin: Option<&'a [u8]>,
+    pub(crate) claim: Claim<'a>,
     pub(crate) request_id: Option<&'a [u8]>,
 }
 
 impl<'a> Head<'a> {
     /// The head of a request whose headers are in a map.
-    pub(crate) fn of(route: Route, headers: &'a HeaderMap) -> Self {
+    pub(crate) fn of(route: Route, account: Option<&'a str>, headers: &'a HeaderMap) -> Self {
         let value = |name: &str| headers.get(name).map(|value| value.as_bytes());
         let (host, origin) = (value(header::HOST.as_str()), value(header::ORIGIN.as_str()));
-        Self { route, host, origin, request_id: value(REQUEST_ID) }
+        let authorization = value(header::AUTHORIZATION.as_str());
+        let claim = Claim { route, account, host, origin, authorization };
+        Self { claim, request_id: value(REQUEST_ID) }
     }
 }
 
 /// The gate of a server.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    guard: Guard,
+    access: Access,
     metrics: Arc<Metrics>,
     /// Request ids that two servers hardly share: a random number of this process, and a count.
     process: u64,
@@ -48,20 +49,24 @@ pub(crate) struct Admission {
 pub(crate) struct Ticket {
     pub(crate) request_id: RequestId,
     route: Route,
+    /// The token that the request came with.
+    token: Option<Arc<Entry>>,
     begun: Instant,
 }
 
 impl Admission {
-    pub(crate) fn new(guard: Guard, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(access: Access, metrics: Arc<Metrics>) -> Self {
         let process = RandomState::new().hash_one(std::process::id());
-        Self { guard, metrics, process, count: AtomicU64::new(0) }
+        Self { access, metrics, process, count: AtomicU64::new(0) }
     }
 
-    /// Takes a request in, and says whether it may go on.
-    pub(crate) fn admit(&self, head: &Head<'_>) -> (Ticket, Result<(), ApiError>) {
+    /// Takes a request in, and says what it may do.
+    pub(crate) fn admit(&self, head: &Head<'_>) -> (Ticket, Result<Permit, ApiError>) {
         let request_id = self.request_id(head.request_id);
-        let ticket = Ticket { request_id, route: head.route, begun: Instant::now() };
-        (ticket, self.guard.check(head.host, head.origin))
+        let permit = self.access.permit(&head.claim);
+        let token = permit.as_ref().ok().and_then(|permit| permit.token.clone());
+        let ticket = Ticket { request_id, route: head.claim.route, token, begun: Instant::now() };
+        (ticket, permit)
     }
 
     /// Notes how a request was answered.
@@ -69,10 +74,11 @@ impl Admission {
         let took = ticket.begun.elapsed();
         self.metrics.answered(ticket.route, code, took);
         let (request_id, route) = (&ticket.request_id, ticket.route.name());
+        let token = ticket.token.as_ref().map(|token| token.name.as_str());
         if code >= 500 {
-            tracing::warn!(%request_id, method, route, code, ?took, "request failed");
+            tracing::warn!(%request_id, method, route, code, token, ?took, "request failed");
         } else {
-            tracing::debug!(%request_id, method, route, code, ?took, "request");
+            tracing::debug!(%request_id, method, route, code, token, ?took, "request");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Settings: by flag and by environment under the same name, all checked before anything opens.
 
-use crate::cli::{BackupCommand, ExportArguments, ImportArguments};
+use crate::access::AccessSettings;
+use crate::cli::{BackupCommand, ExportArguments, ImportArguments, TokenCommand};
 use crate::serve::ServeError;
 use clap::builder::RangedU64ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -75,7 +76,7 @@ pub fn without_values(mut error: clap::Error) -> clap::Error {
     let may_be_secret = matches!(
         error.get(ContextKind::InvalidArg),
         Some(ContextValue::String(argument))
-            if argument.starts_with("--store") || argument.starts_with("--backup-age-recipient")
+            if ["--store", "--backup-age-recipient", "--token "].iter().any(|secret| argument.starts_with(secret))
     );
     if may_be_secret {
         error.insert(ContextKind::InvalidValue, ContextValue::String("…".into()));
@@ -95,6 +96,9 @@ pub enum Command {
     /// Take, list, check and restore backups in an S3 bucket
     #[command(subcommand)]
     Backup(BackupCommand),
+    /// Make tokens for clients
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -109,10 +113,6 @@ pub struct Settings {
     /// The store.
     #[command(flatten)]
     pub store: StoreSettings,
-
-    /// Further host names that browsers may use for this server, besides its address and localhost
-    #[arg(long = "allow-host", env = "DRAGON_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]
-    pub allow_host: Vec<String>,
 
     /// How long to go on serving, not ready, after SIGTERM, so that load balancers notice, in seconds
     #[arg(long, env = "DRAGON_DRAIN_DELAY", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=300), value_name = "SECONDS")]
@@ -129,6 +129,10 @@ pub struct Settings {
     /// What to log: off, error, warn, info, debug, trace, or a filter such as `info,dragon_waiters=debug`
     #[arg(long, env = "DRAGON_LOG", default_value = "info", value_parser = log_filter, value_name = "FILTER")]
     pub log: String,
+
+    /// Who may come.
+    #[command(flatten, next_help_heading = "Access")]
+    pub access: AccessSettings,
 
     /// The backups.
     #[command(flatten, next_help_heading = "Backups")]

@@ -13,11 +13,13 @@ use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem_openapi::{Enum, Object};
 
-use crate::metrics::Route;
+use crate::route::Route;
 use crate::wire::scalar::RawJson;
 
 /// How soon to send a request again that was answered 503, in seconds.
 pub(crate) const RETRY_AFTER_S: &str = "1";
+/// How to say who one is (RFC 6750).
+pub(crate) const SCHEME: &str = "Bearer";
 
 /// The codes of errors: stable, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -25,7 +27,9 @@ pub(crate) const RETRY_AFTER_S: &str = "1";
 pub enum Code {
     /// Not JSON, a field that is not known, a wrong type, a limit passed, nothing asked
     InvalidRequest,
-    /// A host or origin that is not the server's own
+    /// No token, or one that is not known or has expired
+    Unauthorized,
+    /// A token without the right on this account; or a host or origin that is not the server's own
     Forbidden,
     /// No such path
     NotFound,
@@ -66,6 +70,7 @@ impl Code {
     fn text_and_status(self) -> (&'static str, StatusCode) {
         match self {
             Self::InvalidRequest => ("invalid_request", StatusCode::BAD_REQUEST),
+            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
             Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
@@ -175,6 +180,9 @@ impl ApiError {
             .body(self.body());
         if self.http_status() == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        if self.http_status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(SCHEME));
         }
         if let Some(allowed) = self.allowed {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
@@ -307,7 +315,7 @@ impl From<Rejection> for ApiError {
 pub(crate) fn from_framework(error: &poem::Error, route: Route) -> ApiError {
     let is_data = route.is_data();
     match error.status() {
-        StatusCode::NOT_FOUND => ApiError::new(Code::NotFound, "There is no such path; see /docs."),
+        StatusCode::NOT_FOUND => ApiError::new(Code::NotFound, NO_PATH_MESSAGE),
         StatusCode::METHOD_NOT_ALLOWED => {
             let allowed = route.method();
             let message = format!("This path takes only {allowed}; see /docs.");
@@ -318,9 +326,7 @@ pub(crate) fn from_framework(error: &poem::Error, route: Route) -> ApiError {
         }
         StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiError::new(Code::UnsupportedMediaType, MEDIA_TYPE_MESSAGE),
         // A path that can't be decoded is no route's.
-        StatusCode::BAD_REQUEST if !is_data => {
-            ApiError::new(Code::NotFound, "There is no such path; see /docs.")
-        }
+        StatusCode::BAD_REQUEST if !is_data => ApiError::new(Code::NotFound, NO_PATH_MESSAGE),
         status if status.is_client_error() => ApiError::new(Code::InvalidRequest, error.to_string()),
         _ => {
             tracing::error!(%error, "a request failed inside the server");
@@ -328,6 +334,9 @@ pub(crate) fn from_framework(error: &poem::Error, route: Route) -> ApiError {
         }
     }
 }
+
+/// What to say of a path that is not there.
+pub(crate) const NO_PATH_MESSAGE: &str = "There is no such path; see /docs.";
 
 /// What to send instead of another media type.
 pub(crate) const MEDIA_TYPE_MESSAGE: &str =

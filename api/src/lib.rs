@@ -1,6 +1,7 @@
 //! Cloud Dragon over HTTP: the routes and their JSON shapes, the one map from a refusal to an HTTP
 //! status, the settings, and the program that ties them to a store.
 
+pub mod access;
 mod admission;
 mod backups;
 pub mod cli;
@@ -8,10 +9,11 @@ pub mod config;
 mod connections;
 mod error;
 mod fast;
-mod guard;
 mod json_body;
 pub mod logging;
 mod metrics;
+mod reload;
+mod route;
 mod routes;
 pub mod serve;
 mod service;

@@ -1,5 +1,6 @@
 //! What is counted, and the registry that shows it.
 
+use crate::route::Route;
 use dragon_backups::BackupMetrics;
 use dragon_embedded::EmbeddedMetrics;
 use dragon_lanes::LaneMetrics;
@@ -44,6 +45,7 @@ pub struct Metrics {
     pub(crate) waiters: WaiterMetrics,
     pub(crate) embedded: EmbeddedMetrics,
     pub(crate) backups: BackupMetrics,
+    pub(crate) reloads: ReloadMetrics,
 }
 
 impl Metrics {
@@ -67,12 +69,15 @@ impl Metrics {
         embedded.register(&mut registry);
         let backups = BackupMetrics::default();
         backups.register(&mut registry);
+        let reloads = ReloadMetrics::default();
+        reloads.register(&mut registry);
         let usual = Route::ALL.map(|route| {
             let route = route.name();
             let requests = requests.get_or_create_owned(&RequestLabels { route, code: 200 });
             Usual { requests, seconds: request_seconds.get_or_create_owned(&RouteLabels { route }) }
         });
-        Self { registry, requests, usual: usual.into(), connections, lanes, waiters, embedded, backups }
+        let usual = usual.into();
+        Self { registry, requests, usual, connections, lanes, waiters, embedded, backups, reloads }
     }
 
     /// Where a store registers what it counts itself.
@@ -104,111 +109,38 @@ fn latencies() -> Histogram {
     Histogram::new(exponential_buckets(0.000_128, 2.0, 22))
 }
 
-/// A route: one of a fixed set, so that no client can make labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Route {
-    Db,
-    Watch,
-    List,
-    Accounts,
-    Export,
-    Import,
-    Backups,
-    Health,
-    Live,
-    Ready,
-    Metrics,
-    Document,
-    Docs,
-    Other,
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FileLabels {
+    file: &'static str,
 }
 
-impl Route {
-    const ALL: [Self; 14] = [
-        Self::Db,
-        Self::Watch,
-        Self::List,
-        Self::Accounts,
-        Self::Export,
-        Self::Import,
-        Self::Backups,
-        Self::Health,
-        Self::Live,
-        Self::Ready,
-        Self::Metrics,
-        Self::Document,
-        Self::Docs,
-        Self::Other,
-    ];
+/// What is counted of files that are read again when they change.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReloadMetrics {
+    failures: Family<FileLabels, Counter>,
+    is_current: Family<FileLabels, Gauge>,
+}
 
-    /// The route of a path.
-    pub(crate) fn of(path: &str) -> Self {
-        match path {
-            _ if path.starts_with("/db/") => Self::Db,
-            _ if path.starts_with("/watch/") => Self::Watch,
-            _ if path.starts_with("/list/") => Self::List,
-            _ if path.starts_with("/export/") => Self::Export,
-            _ if path.starts_with("/import/") => Self::Import,
-            "/accounts" => Self::Accounts,
-            "/backups" => Self::Backups,
-            "/health" => Self::Health,
-            "/health/live" => Self::Live,
-            "/health/ready" => Self::Ready,
-            "/metrics" => Self::Metrics,
-            "/openapi.json" => Self::Document,
-            "/docs" => Self::Docs,
-            _ => Self::Other,
-        }
+impl ReloadMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "dragon_reload_failures",
+            "Changed files that could not be used, by what they hold",
+            self.failures.clone(),
+        );
+        registry.register(
+            "dragon_reload_is_current",
+            "1 where what is in use is what the file holds, 0 where the file can't be used",
+            self.is_current.clone(),
+        );
     }
 
-    /// Its label.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Db => "/db",
-            Self::Watch => "/watch",
-            Self::List => "/list",
-            Self::Accounts => "/accounts",
-            Self::Export => "/export",
-            Self::Import => "/import",
-            Self::Backups => "/backups",
-            Self::Health => "/health",
-            Self::Live => "/health/live",
-            Self::Ready => "/health/ready",
-            Self::Metrics => "/metrics",
-            Self::Document => "/openapi.json",
-            Self::Docs => "/docs",
-            Self::Other => "other",
-        }
+    pub(crate) fn succeeded(&self, file: &'static str) {
+        self.is_current.get_or_create(&FileLabels { file }).set(1);
     }
 
-    /// Whether it is one of those that carry data.
-    pub(crate) fn is_data(self) -> bool {
-        matches!(
-            self,
-            Self::Db
-                | Self::Watch
-                | Self::List
-                | Self::Accounts
-                | Self::Export
-                | Self::Import
-                | Self::Backups
-        )
-    }
-
-    /// The methods that it takes.
-    pub(crate) fn method(self) -> &'static str {
-        match self {
-            Self::Db | Self::Watch | Self::List | Self::Import => "POST",
-            Self::Backups => "GET, POST",
-            Self::Accounts
-            | Self::Export
-            | Self::Health
-            | Self::Live
-            | Self::Ready
-            | Self::Metrics
-            | Self::Document
-            | Self::Docs
-            | Self::Other => "GET",
-        }
+    pub(crate) fn failed(&self, file: &'static str) {
+        self.failures.get_or_create(&FileLabels { file }).inc();
+        self.is_current.get_or_create(&FileLabels { file }).set(0);
     }
 }

@@ -1,11 +1,13 @@
 //! The routes: thin, described for OpenAPI, and one endpoint around them that gives every answer its
 //! request id and every error its form.
 
+use crate::access::{Permit, Right};
 use crate::admission::{Admission, Head, REQUEST_ID};
 use crate::backups::{BackupHealth, BackupShape, Backups, BackupsAnswer};
-use crate::error::{ApiError, Code, ErrorShape, from_framework};
+use crate::error::{ApiError, Code, ErrorShape, NO_PATH_MESSAGE, from_framework};
 use crate::json_body::JsonBody;
-use crate::metrics::{Metrics, Route};
+use crate::metrics::Metrics;
+use crate::route::Route;
 use crate::service::{Asked, Service};
 use crate::transfer::{AccountsAnswer, ExportAnswer, ImportAnswer, ImportBody, ImportMode};
 use crate::wire::db::{DbAnswer, DbRequest, ValueState};
@@ -16,12 +18,14 @@ use dragon_core::limits::Limits;
 use dragon_transfer::Mode;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};
+use poem::web::Data;
 use poem::{Endpoint, EndpointExt as _, IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::{ToJSON as _, Type};
 use poem_openapi::{ApiResponse, LicenseObject, Object, OpenApi, OpenApiService, Tags};
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -76,7 +80,8 @@ pub(crate) fn answer_meta<T: Type>(more: &[(u16, &'static str)]) -> MetaResponse
     }];
     responses.extend(error_responses(&[
         (400, "`invalid_request`: the message names the field and says what to change"),
-        (403, "`forbidden`: a host or origin that is not the server's own"),
+        (401, "`unauthorized`: no token, or one that is not known or has expired"),
+        (403, "`forbidden`: the token does not have the right; or a host or origin that is not the server's own"),
         (413, "`payload_too_large`: the body, a value, or the answer is too large"),
         (415, "`unsupported_media_type`: the body is declared as something other than JSON"),
         (503, "`unavailable`: nothing was applied, send it again after Retry-After seconds"),
@@ -282,9 +287,10 @@ impl Operations {
         &self,
         /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
         account: Path<String>,
+        permit: Data<&Permit>,
         request: JsonBody<DbRequest>,
     ) -> poem::Result<Answer<DbAnswer>> {
-        self.answer(|service| service.db(&account, request.0)).await
+        self.answer(|service| service.db(&account, request.0, permit.0)).await
     }
 
     /// Wait for a key to change
@@ -387,11 +393,12 @@ impl Operations {
 
     /// How the server does
     ///
-    /// Whether it can do its work, and how what it does beside that goes: a backup that fails does not make it unready.
+    /// Whether it can do its work, and, for those with the right `admin`, how what it does beside that goes: a backup that fails
+    /// does not make it unready.
     #[oai(path = "/health", method = "get", operation_id = "health", tag = "Tag::Operation")]
-    async fn health(&self) -> poem::Result<Answer<HealthAnswer>> {
+    async fn health(&self, permit: Data<&Permit>) -> poem::Result<Answer<HealthAnswer>> {
         self.service()?.frontend.ready().await.map_err(ApiError::from)?;
-        let backups = self.backups.health().await?;
+        let backups = if permit.allows(Right::Admin) { self.backups.health().await? } else { None };
         Ok(Bytes::from(HealthAnswer { status: "ok".into(), backups }.to_json_string()).into())
     }
 
@@ -467,10 +474,18 @@ impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let route = Route::of(request.uri().path());
+        let account = route.account(request.uri().path()).map(Cow::into_owned);
         let method = request.method().clone();
-        let (ticket, admitted) = self.admission.admit(&Head::of(route, request.headers()));
+        let head = Head::of(route, account.as_deref(), request.headers());
+        let (ticket, admitted) = self.admission.admit(&head);
         let result = match admitted {
-            Ok(()) => self.routes.call(request).await.map(IntoResponse::into_response),
+            // What access knows no needs of must not find its way to anything.
+            Ok(_) if route == Route::Other => Err(ApiError::new(Code::NotFound, NO_PATH_MESSAGE).into()),
+            Ok(permit) => {
+                let mut request = request;
+                request.extensions_mut().insert(permit);
+                self.routes.call(request).await.map(IntoResponse::into_response)
+            }
             Err(error) => Err(error.into()),
         };
         let mut response = match result {

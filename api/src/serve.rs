@@ -1,11 +1,11 @@
 //! Serving: open the store, start what works on it, answer until told to stop, and leave in order.
 
+use crate::access::{Access, AccessError};
 use crate::admission::Admission;
 use crate::backups::Backups;
 use crate::config::Settings;
 use crate::connections::Connections;
 use crate::fast::FastPath;
-use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::routes::endpoint;
 use crate::service::Service;
@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Open files that 10,000 waiting clients and the store need, with room to spare.
@@ -55,6 +56,9 @@ pub enum ServeError {
     /// The address can't be served on.
     #[error("can't listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
+    /// Nobody could be let in, or everybody would be.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The operating system refused something else.
     #[error("can't start: {0}")]
     Io(#[from] io::Error),
@@ -102,10 +106,10 @@ async fn serve(
     settings: &Settings,
     open: impl AsyncFnOnce(&mut Metrics) -> Result<Served, ServeError>,
 ) -> Result<(), ServeError> {
-    let listen_failed = |error| ServeError::Listen(settings.listen, error);
-    // The address comes first: a second server on it must not touch a store.
-    let listener = listen(settings.listen).map_err(listen_failed)?;
-    let address = listener.local_addr().map_err(listen_failed)?;
+    settings.access.check(settings.listen)?;
+    // The addresses come first: a second server on them must not touch a store.
+    let (listener, address) = listen(settings.listen)?;
+    let admin = settings.access.admin_listen.map(listen).transpose()?;
     let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut metrics = Metrics::new();
     let Served { backend, failure } = open(&mut metrics).await?;
@@ -119,16 +123,22 @@ async fn serve(
     if let (Some(keeper), Some(every)) = (keeper.clone(), settings.backups.backup_every) {
         beside.push(tokio::spawn(async move { keeper.keep_at_it(every).await }));
     }
+    let access = settings.access.access(address, &metrics.reloads)?;
     let service = Service { frontend: frontend.clone(), limits: Arc::new(settings.limits.limits()) };
-    let guard = Guard::new(address, &settings.allow_host);
-    let admission = Arc::new(Admission::new(guard, Arc::clone(&metrics)));
     let stop = CancellationToken::new();
-    let fast_path = FastPath { service: service.clone(), admission: Arc::clone(&admission) };
-    let fast_path = settings.fast_path.then_some(fast_path);
-    let endpoint = Arc::new(endpoint(service, Backups(keeper), Arc::clone(&metrics), admission));
-    let connections = Connections { endpoint, fast_path, metrics, stop: stop.clone() };
-    let serving = tokio::spawn(connections.serve(listener));
+    let serving = Serving {
+        service,
+        backups: Backups(keeper),
+        metrics,
+        fast_path: settings.fast_path,
+        stop: stop.clone(),
+    };
+    let mut serving_all = vec![serving.start(listener, access)];
     tracing::info!("listening on http://{address}");
+    if let Some((listener, address)) = admin {
+        serving_all.push(serving.start(listener, settings.access.admin_access(address)));
+        tracing::info!("administration on http://{address}");
+    }
 
     tokio::select! {
         () = signalled(&mut signals) => {}
@@ -142,7 +152,8 @@ async fn serve(
     let leave = async {
         tokio::time::sleep(Duration::from_secs(settings.drain_delay.into())).await;
         stop.cancel();
-        if tokio::time::timeout(FINISH_TIME_MAX, serving).await.is_err() {
+        let finished = futures_util::future::join_all(serving_all);
+        if tokio::time::timeout(FINISH_TIME_MAX, finished).await.is_err() {
             tracing::warn!("some requests did not finish in time");
         }
     };
@@ -150,20 +161,51 @@ async fn serve(
         () = leave => {}
         () = signalled(&mut signals) => tracing::warn!("told again: leaving at once"),
     }
-    beside.iter().for_each(tokio::task::JoinHandle::abort);
+    beside.iter().for_each(JoinHandle::abort);
     backend.close().await;
     tracing::info!("stopped");
     Ok(())
 }
 
+/// What is the same at every address that is served.
+struct Serving {
+    service: Service,
+    backups: Backups,
+    metrics: Arc<Metrics>,
+    fast_path: bool,
+    stop: CancellationToken,
+}
+
+impl Serving {
+    /// Serves at one address those whom access lets in.
+    fn start(&self, listener: TcpListener, access: Access) -> JoinHandle<()> {
+        let Self { service, backups, metrics, fast_path, stop } = self;
+        let admission = Arc::new(Admission::new(access, Arc::clone(metrics)));
+        let fast = FastPath { service: service.clone(), admission: Arc::clone(&admission) };
+        let endpoint = endpoint(service.clone(), backups.clone(), Arc::clone(metrics), admission);
+        let connections = Connections {
+            endpoint: Arc::new(endpoint),
+            fast_path: fast_path.then_some(fast),
+            metrics: Arc::clone(metrics),
+            stop: stop.clone(),
+        };
+        tokio::spawn(connections.serve(listener))
+    }
+}
+
 /// Listens with room for a crowd that comes at once: where the queue of new connections is full, the
 /// kernel drops them, and each tries again only after a second.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // As with any server: connections of an earlier run that still fade away are no obstacle.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(NEW_CONNECTIONS_MAX)
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let listening = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // As with any server: connections of an earlier run that still fade away are no obstacle.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(NEW_CONNECTIONS_MAX)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    listening().map_err(|error| ServeError::Listen(address, error))
 }
 
 async fn signalled((terminate, interrupt): &mut (Signal, Signal)) {

@@ -1,5 +1,6 @@
 //! From parsed requests to answers' bytes: what the routes do, without HTTP.
 
+use crate::access::{Permit, Right};
 use crate::error::ApiError;
 use crate::wire::db::DbRequest;
 use crate::wire::list::ListRequest;
@@ -48,8 +49,11 @@ impl Asked {
 
 impl Service {
     /// `POST /db/{account}`.
-    pub(crate) fn db(&self, account: &str, request: DbRequest) -> Result<Asked, ApiError> {
+    pub(crate) fn db(&self, account: &str, request: DbRequest, permit: &Permit) -> Result<Asked, ApiError> {
         let request = Request::new(Account::new(account)?, request.into(), &self.limits)?;
+        if !request.is_read() {
+            permit.require(Right::Write)?;
+        }
         Ok(Asked::Db(Arc::new(request)))
     }
 

@@ -1,5 +1,5 @@
-//! The commands that move accounts: `cloud-dragon export`, `import` and `backup`, on a store that nobody serves or on a
-//! server.
+//! The commands besides serving: `cloud-dragon export`, `import` and `backup`, on a store that nobody serves or on a server,
+//! and `token`.
 //! Standard output is for what was asked for, standard error for how it goes.
 
 mod backup;
@@ -7,6 +7,7 @@ mod files;
 mod progress;
 mod remote;
 mod site;
+mod token;
 
 use crate::config::StoreSettings;
 pub use backup::{BackupCommand, backup};
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+pub use token::{TokenCommand, token};
 
 /// Why a command failed, in words for whoever gave it.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,9 @@ pub struct SiteArguments {
     /// A running server, as in http://127.0.0.1:8080; without it the store itself is opened, which nobody may be serving if it is a folder
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
+    /// The token that the server asks for
+    #[arg(long, env = "DRAGON_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
     /// The store.
     #[command(flatten)]
     pub store: StoreSettings,

@@ -8,6 +8,7 @@ use dragon_core::cell::Account;
 use dragon_core::limits::LIST_ENTRIES_MAX;
 use dragon_transfer::{Imported, Mode};
 use futures_util::StreamExt as _;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Body, Client, Request, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -51,7 +52,7 @@ struct Refusal {
 }
 
 impl Remote {
-    pub(super) fn new(server: &str) -> Result<Self, CliError> {
+    pub(super) fn new(server: &str, token: Option<&str>) -> Result<Self, CliError> {
         let wrong =
             || CliError::new(format!("the server {server:?}"), "give its URL, as in http://127.0.0.1:8080");
         // TLS by the provider that the rest of the program uses.
@@ -64,7 +65,14 @@ impl Remote {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let client = Client::builder().connect_timeout(CONNECT_TIME_MAX).build();
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let bearer = HeaderValue::try_from(format!("Bearer {token}"));
+            let mut bearer = bearer.map_err(|_| CliError::new("--token", "this is no token"))?;
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        let client = Client::builder().default_headers(headers).connect_timeout(CONNECT_TIME_MAX).build();
         Ok(Self { client: client.map_err(|error| CliError::new("the client", with_causes(&error)))?, base })
     }
 

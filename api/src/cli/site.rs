@@ -41,7 +41,8 @@ pub(super) fn on(
 ) -> Result<(), CliError> {
     let runtime = runtime()?;
     if let Some(server) = &arguments.server {
-        return runtime.block_on(async { work(Site::Server(Remote::new(server)?)).await });
+        return runtime
+            .block_on(async { work(Site::Server(Remote::new(server, arguments.token.as_deref())?)).await });
     }
     let failed = |error: ServeError| CliError(error.to_string());
     // What the stores hold of the process must end after the runtime.

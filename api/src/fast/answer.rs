@@ -1,7 +1,7 @@
 //! Answers' bytes, as hyper would write them.
 
 use crate::admission::{REQUEST_ID, RequestId};
-use crate::error::{ApiError, RETRY_AFTER_S};
+use crate::error::{ApiError, RETRY_AFTER_S, SCHEME};
 use bytes::Bytes;
 use dragon_core::json::push_number;
 use poem::http::StatusCode;
@@ -36,6 +36,10 @@ impl Answer {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             output.extend_from_slice(b"\r\nretry-after: ");
             output.extend_from_slice(RETRY_AFTER_S.as_bytes());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            output.extend_from_slice(b"\r\nwww-authenticate: ");
+            output.extend_from_slice(SCHEME.as_bytes());
         }
         output.extend_from_slice(b"\r\n");
         output.extend_from_slice(REQUEST_ID.as_bytes());

@@ -2,11 +2,12 @@
 
 use super::answer::Answer;
 use super::head::{Parsed, Plain, parse};
+use crate::access::{Claim, Permit};
 use crate::admission::{Admission, Head, Ticket};
 use crate::connections::HEAD_TIME_MAX;
 use crate::error::{ApiError, Code, MEDIA_TYPE_MESSAGE};
 use crate::json_body;
-use crate::metrics::Route;
+use crate::route::Route;
 use crate::service::{Asked, Service};
 use crate::shared_stream::hung_up;
 use bytes::{Buf, Bytes, BytesMut};
@@ -113,20 +114,20 @@ impl FastPath {
 
     /// Takes a request in.
     fn take(&self, plain: &Plain<'_>) -> (Ticket, Result<Asked, ApiError>) {
-        let &Plain { route, host, origin, request_id, .. } = plain;
-        let head = Head { route, host, origin, request_id };
-        let (ticket, admitted) = self.admission.admit(&head);
-        (ticket, admitted.and_then(|()| self.ask(plain)))
+        let &Plain { route, account, host, origin, authorization, request_id, .. } = plain;
+        let claim = Claim { route, account: Some(account), host, origin, authorization };
+        let (ticket, admitted) = self.admission.admit(&Head { claim, request_id });
+        (ticket, admitted.and_then(|permit| self.ask(plain, &permit)))
     }
 
-    fn ask(&self, plain: &Plain<'_>) -> Result<Asked, ApiError> {
+    fn ask(&self, plain: &Plain<'_>, permit: &Permit) -> Result<Asked, ApiError> {
         if !plain.is_json {
             return Err(ApiError::new(Code::UnsupportedMediaType, MEDIA_TYPE_MESSAGE));
         }
         match plain.route {
             Route::Watch => self.service.watch(plain.account, json_body::parse(plain.body)?),
             Route::List => self.service.list(plain.account, json_body::parse(plain.body)?),
-            _ => self.service.db(plain.account, json_body::parse(plain.body)?),
+            _ => self.service.db(plain.account, json_body::parse(plain.body)?, permit),
         }
     }
 

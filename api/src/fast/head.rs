@@ -2,7 +2,7 @@
 
 use crate::admission::REQUEST_ID;
 use crate::json_body::is_json;
-use crate::metrics::Route;
+use crate::route::Route;
 use std::mem::MaybeUninit;
 
 /// Headers of a plain request; one with more is not plain.
@@ -30,6 +30,7 @@ pub(super) struct Plain<'b> {
     pub(super) account: &'b str,
     pub(super) host: Option<&'b [u8]>,
     pub(super) origin: Option<&'b [u8]>,
+    pub(super) authorization: Option<&'b [u8]>,
     pub(super) request_id: Option<&'b [u8]>,
     /// Whether the body is declared as JSON, or not at all.
     pub(super) is_json: bool,
@@ -58,8 +59,10 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
     }
     let whole = head_bytes + body_bytes;
     let Some(body) = bytes.get(head_bytes..whole) else { return Parsed::Partial(whole - bytes.len()) };
-    let Headers { host, origin, request_id, is_json, .. } = headers;
-    Parsed::Plain(Plain { route, account, host, origin, request_id, is_json, body, bytes: whole })
+    let Headers { host, origin, authorization, request_id, is_json, .. } = headers;
+    let plain =
+        Plain { route, account, host, origin, authorization, request_id, is_json, body, bytes: whole };
+    Parsed::Plain(plain)
 }
 
 /// The route and the account of a path that needs no decoding.
@@ -76,6 +79,7 @@ struct Headers<'b> {
     content_length: Option<usize>,
     host: Option<&'b [u8]>,
     origin: Option<&'b [u8]>,
+    authorization: Option<&'b [u8]>,
     request_id: Option<&'b [u8]>,
     is_json: bool,
 }
@@ -85,12 +89,13 @@ impl<'b> Headers<'b> {
     fn of(headers: &[httparse::Header<'b>]) -> Option<Self> {
         let mut content_type = None;
         let mut content_length = None;
-        let (mut host, mut origin, mut request_id) = (None, None, None);
+        let (mut host, mut origin, mut authorization, mut request_id) = (None, None, None, None);
         for header in headers {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             let slot = match header.name.len() {
                 4 if is("host") => &mut host,
                 6 if is("origin") => &mut origin,
+                13 if is("authorization") => &mut authorization,
                 12 if is("content-type") => &mut content_type,
                 12 if is(REQUEST_ID) => &mut request_id,
                 14 if is("content-length") => &mut content_length,
@@ -108,7 +113,8 @@ impl<'b> Headers<'b> {
             Some(digits) => Some(number(digits)?),
             None => None,
         };
-        Some(Self { content_length, host, origin, request_id, is_json: is_json(content_type) })
+        let is_json = is_json(content_type);
+        Some(Self { content_length, host, origin, authorization, request_id, is_json })
     }
 }
 
