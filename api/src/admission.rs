@@ -5,7 +5,8 @@ use crate::access::{Access, Claim, Entry, Permit};
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::route::Route;
-use poem::http::{HeaderMap, header};
+use poem::Request;
+use poem::http::header;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -24,10 +25,12 @@ pub(crate) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// The head of a request whose headers are in a map.
-    pub(crate) fn of(route: Route, account: Option<&'a str>, headers: &'a HeaderMap) -> Self {
-        let value = |name: &str| headers.get(name).map(|value| value.as_bytes());
-        let (host, origin) = (value(header::HOST.as_str()), value(header::ORIGIN.as_str()));
+    /// The head of a request as the framework has it.
+    pub(crate) fn of(route: Route, account: Option<&'a str>, request: &'a Request) -> Self {
+        let value = |name: &str| request.headers().get(name).map(|value| value.as_bytes());
+        // HTTP/2 has the host in the target.
+        let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+        let (host, origin) = (value(header::HOST.as_str()).or(authority), value(header::ORIGIN.as_str()));
         let authorization = value(header::AUTHORIZATION.as_str());
         let claim = Claim { route, account, host, origin, authorization };
         Self { claim, request_id: value(REQUEST_ID) }

@@ -3,6 +3,7 @@
 use crate::access::AccessSettings;
 use crate::cli::{BackupCommand, ExportArguments, ImportArguments, TokenCommand};
 use crate::serve::ServeError;
+use crate::tls::TlsSettings;
 use clap::builder::RangedU64ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
@@ -133,6 +134,10 @@ pub struct Settings {
     /// Who may come.
     #[command(flatten, next_help_heading = "Access")]
     pub access: AccessSettings,
+
+    /// Encryption.
+    #[command(flatten, next_help_heading = "TLS")]
+    pub tls: TlsSettings,
 
     /// The backups.
     #[command(flatten, next_help_heading = "Backups")]

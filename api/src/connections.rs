@@ -1,18 +1,21 @@
-//! Connections: accept, serve HTTP/1.1 on each, and let them finish when the server goes down. Own,
+//! Connections: accept, serve HTTP on each, and let them finish when the server goes down. Own,
 //! rather than Poem's server, for what that does not offer: no delay of small answers (Nagle), a time
 //! limit on request heads, and a look at how many are open.
 
 use crate::fast::{FastPath, Left};
 use crate::metrics::Metrics;
 use crate::shared_stream::{SharedStream, hung_up};
+use crate::tls::{Http, Tls};
 use bytes::BytesMut;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use poem::endpoint::BoxEndpoint;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint as _, Request, Response};
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +27,11 @@ use tokio_util::task::TaskTracker;
 /// time for idling and for sending. Longer than the 90 seconds for which most clients keep an idle
 /// connection, so that it is they who close it, and not the server at the moment of their next request.
 pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(120);
+/// Requests at a time on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 250;
+/// How often a client that speaks HTTP/2 is asked whether it is there, and how long it may take to say so.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PONG_TIME_MAX: Duration = Duration::from_secs(20);
 /// How long a request is left to hyper alone.
 const UNWATCHED: Duration = Duration::from_millis(100);
 /// How long to wait when no connection can be accepted, because no file handle is left, say.
@@ -36,6 +44,7 @@ pub(crate) struct Connections {
     /// What is asked most often, when it has a path of its own.
     pub(crate) fast_path: Option<FastPath>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tls: Option<Tls>,
     /// Accept no more, and close each connection after its present answer.
     pub(crate) stop: CancellationToken,
 }
@@ -77,8 +86,8 @@ impl Connections {
         // A child of its own, so that the many connections do not meet at one token's lock.
         let stop = self.stop.child_token();
         let left = match &self.fast_path {
-            Some(fast_path) => fast_path.serve(&mut stream, &stop).await,
-            None => Ok(Left::HandOver(BytesMut::new())),
+            Some(fast_path) if self.tls.is_none() => fast_path.serve(&mut stream, &stop).await,
+            _ => Ok(Left::HandOver(BytesMut::new())),
         };
         match left {
             Ok(Left::Closed) => {}
@@ -98,32 +107,76 @@ impl Connections {
     ) {
         let local = LocalAddr(stream.local_addr().unwrap_or(remote).into());
         let remote = RemoteAddr(remote.into());
-        let stream = &stream;
-        let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-            let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
+        let scheme = if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        let stream = Arc::new(stream);
+        let shared = SharedStream::new(Arc::clone(&stream), read);
+        let endpoint = Arc::clone(&self.endpoint);
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let request = Request::from((request, local.clone(), remote.clone(), scheme.clone()));
+            let (endpoint, stream) = (Arc::clone(&endpoint), Arc::clone(&stream));
             async move {
                 tokio::select! {
                     biased;
-                    response = self.endpoint.get_response(request) => Ok(hyper::Response::from(response)),
-                    () = hung_up_at_length(stream) => Err(HungUp),
+                    response = endpoint.get_response(request) => Ok(hyper::Response::from(response)),
+                    () = hung_up_at_length(&stream) => Err(HungUp),
                 }
             }
         });
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
-        let mut connection =
-            std::pin::pin!(http.serve_connection(TokioIo::new(SharedStream::new(stream, read)), service));
-        let result = tokio::select! {
-            // First: what was read already is served, even when the server is going down by now.
-            biased;
-            result = connection.as_mut() => result,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let result = match &self.tls {
+            None => finish(http1_builder().serve_connection(TokioIo::new(shared), service), stop).await,
+            Some(tls) => {
+                let accepted = tokio::select! {
+                    accepted = tls.accept(shared) => accepted,
+                    () = stop.cancelled() => return,
+                };
+                match accepted {
+                    Ok((encrypted, Http::One)) => {
+                        let connection = http1_builder().serve_connection(TokioIo::new(encrypted), service);
+                        finish(connection, stop).await
+                    }
+                    Ok((encrypted, Http::Two)) => {
+                        let connection = http2_builder().serve_connection(TokioIo::new(encrypted), service);
+                        finish(connection, stop).await
+                    }
+                    Err(error) => Err(error),
+                }
             }
         };
         if let Err(error) = result {
             tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
+
+fn http1_builder() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
+    http
+}
+
+/// A request that waits takes one stream; a client that is gone without a word is noticed by its silence.
+fn http2_builder() -> http2::Builder<TokioExecutor> {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PONG_TIME_MAX);
+    http
+}
+
+/// Serves a connection to its end, which comes after its present answers once the server is to stop.
+async fn finish<C>(connection: C, stop: &CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>>
+where
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        // First: what was read already is served, even when the server is going down by now.
+        biased;
+        result = connection.as_mut() => Ok(result?),
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            Ok(connection.await?)
         }
     }
 }

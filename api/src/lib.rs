@@ -12,13 +12,14 @@ mod fast;
 mod json_body;
 pub mod logging;
 mod metrics;
-mod reload;
+pub mod reload;
 mod route;
 mod routes;
 pub mod serve;
 mod service;
 mod shared_stream;
 mod stores;
+pub mod tls;
 mod transfer;
 mod wire;
 

@@ -476,7 +476,7 @@ impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
         let route = Route::of(request.uri().path());
         let account = route.account(request.uri().path()).map(Cow::into_owned);
         let method = request.method().clone();
-        let head = Head::of(route, account.as_deref(), request.headers());
+        let head = Head::of(route, account.as_deref(), &request);
         let (ticket, admitted) = self.admission.admit(&head);
         let result = match admitted {
             // What access knows no needs of must not find its way to anything.

@@ -7,9 +7,11 @@ use crate::config::Settings;
 use crate::connections::Connections;
 use crate::fast::FastPath;
 use crate::metrics::Metrics;
+use crate::reload::ReloadError;
 use crate::routes::endpoint;
 use crate::service::Service;
 use crate::stores::Stores;
+use crate::tls::Tls;
 use dragon_contract::{Backend, jittered};
 use dragon_embedded::OpenError;
 use dragon_postgres::ConnectError;
@@ -59,6 +61,9 @@ pub enum ServeError {
     /// Nobody could be let in, or everybody would be.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// The certificate can't be used.
+    #[error(transparent)]
+    Tls(ReloadError),
     /// The operating system refused something else.
     #[error("can't start: {0}")]
     Io(#[from] io::Error),
@@ -124,6 +129,8 @@ async fn serve(
         beside.push(tokio::spawn(async move { keeper.keep_at_it(every).await }));
     }
     let access = settings.access.access(address, &metrics.reloads)?;
+    let tls = settings.tls.open(&metrics.reloads).map_err(ServeError::Tls)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let service = Service { frontend: frontend.clone(), limits: Arc::new(settings.limits.limits()) };
     let stop = CancellationToken::new();
     let serving = Serving {
@@ -133,10 +140,10 @@ async fn serve(
         fast_path: settings.fast_path,
         stop: stop.clone(),
     };
-    let mut serving_all = vec![serving.start(listener, access)];
-    tracing::info!("listening on http://{address}");
+    let mut serving_all = vec![serving.start(listener, access, tls)];
+    tracing::info!("listening on {scheme}://{address}");
     if let Some((listener, address)) = admin {
-        serving_all.push(serving.start(listener, settings.access.admin_access(address)));
+        serving_all.push(serving.start(listener, settings.access.admin_access(address), None));
         tracing::info!("administration on http://{address}");
     }
 
@@ -178,7 +185,7 @@ struct Serving {
 
 impl Serving {
     /// Serves at one address those whom access lets in.
-    fn start(&self, listener: TcpListener, access: Access) -> JoinHandle<()> {
+    fn start(&self, listener: TcpListener, access: Access, tls: Option<Tls>) -> JoinHandle<()> {
         let Self { service, backups, metrics, fast_path, stop } = self;
         let admission = Arc::new(Admission::new(access, Arc::clone(metrics)));
         let fast = FastPath { service: service.clone(), admission: Arc::clone(&admission) };
@@ -187,6 +194,7 @@ impl Serving {
             endpoint: Arc::new(endpoint),
             fast_path: fast_path.then_some(fast),
             metrics: Arc::clone(metrics),
+            tls,
             stop: stop.clone(),
         };
         tokio::spawn(connections.serve(listener))

@@ -7,6 +7,7 @@ use socket2::SockRef;
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -31,20 +32,20 @@ pub(crate) async fn hung_up(stream: &TcpStream) {
     }
 }
 
-/// A borrowed connection, of which the first bytes were read already.
+/// A shared connection, of which the first bytes were read already.
 #[derive(Debug)]
-pub(crate) struct SharedStream<'a> {
-    stream: &'a TcpStream,
+pub(crate) struct SharedStream {
+    stream: Arc<TcpStream>,
     read: BytesMut,
 }
 
-impl<'a> SharedStream<'a> {
-    pub(crate) fn new(stream: &'a TcpStream, read: BytesMut) -> Self {
+impl SharedStream {
+    pub(crate) fn new(stream: Arc<TcpStream>, read: BytesMut) -> Self {
         Self { stream, read }
     }
 }
 
-impl AsyncRead for SharedStream<'_> {
+impl AsyncRead for SharedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -72,7 +73,7 @@ impl AsyncRead for SharedStream<'_> {
     }
 }
 
-impl SharedStream<'_> {
+impl SharedStream {
     fn poll_send(
         &self,
         context: &mut Context<'_>,
@@ -80,7 +81,7 @@ impl SharedStream<'_> {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_write_ready(context))?;
-            match send(self.stream) {
+            match send(&self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 sent => return Poll::Ready(sent),
             }
@@ -88,7 +89,7 @@ impl SharedStream<'_> {
     }
 }
 
-impl AsyncWrite for SharedStream<'_> {
+impl AsyncWrite for SharedStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_send(context, |stream| stream.try_write(bytes))
     }
@@ -110,6 +111,6 @@ impl AsyncWrite for SharedStream<'_> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(self.stream).shutdown(Shutdown::Write))
+        Poll::Ready(SockRef::from(&*self.stream).shutdown(Shutdown::Write))
     }
 }

@@ -26,6 +26,7 @@ mod paths;
 mod requests;
 mod service;
 mod support;
+mod tls;
 mod transfer;
 mod values;
 mod watch;

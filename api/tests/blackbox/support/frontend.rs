@@ -178,7 +178,9 @@ fn spawn(
         panic!("the server did not listen: {}", log.lock().unwrap().join("\n"));
     };
     let begun = Instant::now();
-    while !is_ready(address) {
+    // One that asks for TLS is asked by the test.
+    let is_encrypted = settings.iter().any(|(name, _)| *name == "DRAGON_TLS_CERT");
+    while !is_encrypted && !is_ready(address) {
         assert!(begun.elapsed() < PATIENCE, "not ready: {}", log.lock().unwrap().join("\n"));
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -207,8 +209,9 @@ fn drain_stderr(process: &mut Child, log: &Log) -> (Receiver<SocketAddr>, Receiv
     std::thread::spawn(move || {
         for line in stderr.split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
+            let listening = line.split_once("listening on http");
             let listening =
-                line.split_once("listening on http://").map(|(_, address)| address.trim().parse());
+                listening.and_then(|(_, url)| url.split_once("://")).map(|(_, at)| at.trim().parse());
             if let Some(address) = listening {
                 found.send(address.unwrap()).unwrap_or_default();
             }
