@@ -1,9 +1,10 @@
 //! What every request goes through, on whichever path it came: access, a request id, metrics and the
 //! log. One place, so that no path can leave a part of it out.
 
-use crate::access::{Access, Claim, Entry, Permit};
+use crate::access::{Access, Claim, KnownToken, Permit};
 use crate::error::ApiError;
 use crate::metrics::Metrics;
+use crate::quotas::Quotas;
 use crate::route::Route;
 use poem::Request;
 use poem::http::header;
@@ -41,6 +42,7 @@ impl<'a> Head<'a> {
 #[derive(Debug)]
 pub(crate) struct Admission {
     access: Access,
+    quotas: Arc<Quotas>,
     metrics: Arc<Metrics>,
     /// Request ids that two servers hardly share: a random number of this process, and a count.
     process: u64,
@@ -53,20 +55,26 @@ pub(crate) struct Ticket {
     pub(crate) request_id: RequestId,
     route: Route,
     /// The token that the request came with.
-    token: Option<Arc<Entry>>,
+    token: Option<Arc<KnownToken>>,
     begun: Instant,
 }
 
 impl Admission {
-    pub(crate) fn new(access: Access, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(access: Access, quotas: Arc<Quotas>, metrics: Arc<Metrics>) -> Self {
         let process = RandomState::new().hash_one(std::process::id());
-        Self { access, metrics, process, count: AtomicU64::new(0) }
+        Self { access, quotas, metrics, process, count: AtomicU64::new(0) }
     }
 
     /// Takes a request in, and says what it may do.
     pub(crate) fn admit(&self, head: &Head<'_>) -> (Ticket, Result<Permit, ApiError>) {
         let request_id = self.request_id(head.request_id);
-        let permit = self.access.permit(&head.claim);
+        let mut permit = self.access.permit(&head.claim);
+        if let (Ok(allowed), Some(account), true) =
+            (&permit, head.claim.account, head.claim.route.is_of_keys())
+            && let Err(error) = self.quotas.count(account, allowed.token.as_deref())
+        {
+            permit = Err(error);
+        }
         let token = permit.as_ref().ok().and_then(|permit| permit.token.clone());
         let ticket = Ticket { request_id, route: head.claim.route, token, begun: Instant::now() };
         (ticket, permit)
@@ -77,7 +85,7 @@ impl Admission {
         let took = ticket.begun.elapsed();
         self.metrics.answered(ticket.route, code, took);
         let (request_id, route) = (&ticket.request_id, ticket.route.name());
-        let token = ticket.token.as_ref().map(|token| token.name.as_str());
+        let token = ticket.token.as_ref().map(|token| token.entry.name.as_str());
         if code >= 500 {
             tracing::warn!(%request_id, method, route, code, token, ?took, "request failed");
         } else {

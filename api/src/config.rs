@@ -2,6 +2,7 @@
 
 use crate::access::AccessSettings;
 use crate::cli::{BackupCommand, ExportArguments, ImportArguments, TokenCommand};
+use crate::quotas::QuotaSettings;
 use crate::serve::ServeError;
 use crate::tls::TlsSettings;
 use clap::builder::RangedU64ValueParser;
@@ -18,11 +19,14 @@ use dragon_postgres::{Address, StoreOptions};
 use dragon_waiters::Frontend;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
+/// More than one machine usually can serve: a bound against what goes wrong, not a share.
+const CONNECTIONS_MAX_DEFAULT: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
 /// The shortest time between backups.
 const BACKUP_EVERY_MIN: Duration = Duration::from_secs(1);
 
@@ -142,6 +146,14 @@ pub struct Settings {
     /// The backups.
     #[command(flatten, next_help_heading = "Backups")]
     pub backups: BackupSettings,
+
+    /// What one account may ask for.
+    #[command(flatten, next_help_heading = "Quotas (none unless given)")]
+    pub quotas: QuotaSettings,
+
+    /// Connections of clients at a time; more are answered 503 and closed
+    #[arg(long, env = "DRAGON_MAX_CONNECTIONS", default_value_t = CONNECTIONS_MAX_DEFAULT, value_name = "COUNT")]
+    pub max_connections: NonZeroU32,
 
     /// The limits of requests.
     #[command(flatten, next_help_heading = "Limits (each can be lowered)")]

@@ -2,6 +2,7 @@
 //! rather than Poem's server, for what that does not offer: no delay of small answers (Nagle), a time
 //! limit on request heads, and a look at how many are open.
 
+use crate::error::{ApiError, Code};
 use crate::fast::{FastPath, Left};
 use crate::metrics::Metrics;
 use crate::shared_stream::{SharedStream, hung_up};
@@ -19,6 +20,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +29,10 @@ use tokio_util::task::TaskTracker;
 /// time for idling and for sending. Longer than the 90 seconds for which most clients keep an idle
 /// connection, so that it is they who close it, and not the server at the moment of their next request.
 pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(120);
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// How long one who is turned away is listened to.
+const TURN_AWAY_TIME_MAX: Duration = Duration::from_secs(1);
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 250;
 /// How often a client that speaks HTTP/2 is asked whether it is there, and how long it may take to say so.
@@ -45,6 +51,8 @@ pub(crate) struct Connections {
     pub(crate) fast_path: Option<FastPath>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tls: Option<Tls>,
+    /// Connections at a time, at all addresses together.
+    pub(crate) connections_max: i64,
     /// Accept no more, and close each connection after its present answer.
     pub(crate) stop: CancellationToken,
 }
@@ -76,8 +84,12 @@ impl Connections {
     }
 
     async fn serve_one(&self, mut stream: TcpStream, remote: SocketAddr) {
-        self.metrics.connections.inc();
+        let others = self.metrics.connections.inc();
         let _open = Open(&self.metrics);
+        if others >= self.connections_max {
+            self.turn_away(stream).await;
+            return;
+        }
         // Without it, a small answer behind another may wait for the client's acknowledgement.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was gone at once");
@@ -95,6 +107,30 @@ impl Connections {
             Ok(Left::HandOver(read)) => Box::pin(self.serve_all(stream, remote, read, &stop)).await,
             Err(error) => tracing::debug!(%error, "a connection broke"),
         }
+    }
+
+    /// Tells a client that there are too many. One that would have to be agreed with on how to encrypt is not told.
+    async fn turn_away(&self, mut stream: TcpStream) {
+        if self.tls.is_some() {
+            return;
+        }
+        let error =
+            ApiError::new(Code::Unavailable, "The server has too many connections; come again later.");
+        let body = error.body();
+        let head = format!(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: {}\r\n\
+             connection: close\r\ncontent-length: {}\r\n\r\n",
+            error.retry_after_s().unwrap_or_default(),
+            body.len()
+        );
+        let told = async {
+            stream.write_all(&[head.as_bytes(), &body].concat()).await?;
+            stream.shutdown().await?;
+            // Closed with bytes unread, it would take back what it was told.
+            while stream.read(&mut [0; 1024]).await? > 0 {}
+            std::io::Result::Ok(())
+        };
+        drop(tokio::time::timeout(TURN_AWAY_TIME_MAX, told).await);
     }
 
     /// Serves whatever comes on a connection of which `read` was read already.
@@ -150,7 +186,7 @@ impl Connections {
 
 fn http1_builder() -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX).max_buf_size(HEAD_BYTES_MAX);
     http
 }
 
@@ -159,6 +195,7 @@ fn http2_builder() -> http2::Builder<TokioExecutor> {
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_TIME_MAX);
     http

@@ -1,7 +1,7 @@
 //! Errors as clients see them, and the one map from a refusal to an HTTP status.
 
 use bytes::Bytes;
-use dragon_contract::BackendError;
+use dragon_contract::{BackendError, jittered};
 use dragon_core::answer::Answer;
 use dragon_core::cell::InvalidAccount;
 use dragon_core::json::push_string;
@@ -15,9 +15,12 @@ use poem_openapi::{Enum, Object};
 
 use crate::route::Route;
 use crate::wire::scalar::RawJson;
+use std::time::Duration;
 
 /// How soon to send a request again that was answered 503, in seconds.
-pub(crate) const RETRY_AFTER_S: &str = "1";
+const RETRY_AFTER_S: u64 = 1;
+/// A server that goes down sends its clients back one by one, over so many seconds: they would all come to the others at once.
+const RETRY_SPREAD: Duration = Duration::from_secs(5);
 /// How to say who one is (RFC 6750).
 pub(crate) const SCHEME: &str = "Bearer";
 
@@ -59,6 +62,8 @@ pub enum Code {
     PayloadTooLarge,
     /// The body is declared as something other than JSON
     UnsupportedMediaType,
+    /// Over the account's or the token's quota
+    TooManyRequests,
     /// The store can't be reached, the queue is full, or the server is draining; safe to send again
     Unavailable,
     /// Whether the request was applied could not be settled
@@ -86,6 +91,7 @@ impl Code {
             Self::BackupFailed => ("backup_failed", StatusCode::BAD_GATEWAY),
             Self::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::TooManyRequests => ("too_many_requests", StatusCode::TOO_MANY_REQUESTS),
             Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
             Self::OutcomeUnknown => ("outcome_unknown", StatusCode::SERVICE_UNAVAILABLE),
         }
@@ -129,11 +135,13 @@ pub struct ApiError {
     fields: Vec<(&'static str, Vec<u8>)>,
     /// The methods that the path has, where another was used.
     allowed: Option<&'static str>,
+    /// How soon to send it again, where that is not as always.
+    retry_after_s: Option<u64>,
 }
 
 impl ApiError {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), fields: Vec::new(), allowed: None }
+        Self { code, message: message.into(), fields: Vec::new(), allowed: None, retry_after_s: None }
     }
 
     fn store_unavailable() -> Self {
@@ -154,6 +162,17 @@ impl ApiError {
 
     fn with_number(self, name: &'static str, number: impl std::fmt::Display) -> Self {
         self.with(name, number.to_string())
+    }
+
+    /// With another time to wait before it is sent again, in seconds.
+    pub(crate) fn retry_after(self, retry_after_s: u64) -> Self {
+        Self { retry_after_s: Some(retry_after_s), ..self }
+    }
+
+    /// After how many seconds to send it again.
+    pub(crate) fn retry_after_s(&self) -> Option<u64> {
+        let usual = (self.http_status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S);
+        self.retry_after_s.or(usual)
     }
 
     /// The HTTP status.
@@ -178,8 +197,8 @@ impl ApiError {
             .status(self.http_status())
             .header(header::CONTENT_TYPE, "application/json")
             .body(self.body());
-        if self.http_status() == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        if let Some(retry_after_s) = self.retry_after_s() {
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
         }
         if self.http_status() == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(SCHEME));
@@ -225,7 +244,8 @@ impl From<Failure> for ApiError {
             Failure::Draining => Self::new(
                 Code::Unavailable,
                 "The server is going down; nothing was applied, send the request to it or another one again.",
-            ),
+            )
+            .retry_after(spread_s()),
         }
     }
 }
@@ -309,6 +329,12 @@ impl From<Rejection> for ApiError {
             }
         }
     }
+}
+
+/// 1 to 5 seconds, by chance.
+fn spread_s() -> u64 {
+    RETRY_AFTER_S
+        + jittered(2 * RETRY_SPREAD).saturating_sub(RETRY_SPREAD).as_secs().min(RETRY_SPREAD.as_secs() - 1)
 }
 
 /// Gives an error that the framework raised the product's form.

@@ -12,6 +12,7 @@ mod fast;
 mod json_body;
 pub mod logging;
 mod metrics;
+pub mod quotas;
 pub mod reload;
 mod route;
 mod routes;

@@ -83,6 +83,7 @@ pub(crate) fn answer_meta<T: Type>(more: &[(u16, &'static str)]) -> MetaResponse
         (401, "`unauthorized`: no token, or one that is not known or has expired"),
         (403, "`forbidden`: the token does not have the right; or a host or origin that is not the server's own"),
         (413, "`payload_too_large`: the body, a value, or the answer is too large"),
+        (429, "`too_many_requests`: over a quota; send it again after Retry-After seconds"),
         (415, "`unsupported_media_type`: the body is declared as something other than JSON"),
         (503, "`unavailable`: nothing was applied, send it again after Retry-After seconds"),
     ]));
@@ -303,10 +304,11 @@ impl Operations {
         &self,
         /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
         account: Path<String>,
+        permit: Data<&Permit>,
         request: JsonBody<WatchRequest>,
     ) -> poem::Result<WatchAnswer> {
         let service = self.service()?;
-        Ok(WatchAnswer(service.answer(service.watch(&account, request.0)?).await?))
+        Ok(WatchAnswer(service.answer(service.watch(&account, request.0, permit.0)?).await?))
     }
 
     /// List values, counters or locks

@@ -7,6 +7,7 @@ use crate::config::Settings;
 use crate::connections::Connections;
 use crate::fast::FastPath;
 use crate::metrics::Metrics;
+use crate::quotas::Quotas;
 use crate::reload::ReloadError;
 use crate::routes::endpoint;
 use crate::service::Service;
@@ -21,6 +22,7 @@ use futures_util::future::BoxFuture;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
@@ -131,13 +133,19 @@ async fn serve(
     let access = settings.access.access(address, &metrics.reloads)?;
     let tls = settings.tls.open(&metrics.reloads).map_err(ServeError::Tls)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let service = Service { frontend: frontend.clone(), limits: Arc::new(settings.limits.limits()) };
+    let service = Service {
+        frontend: frontend.clone(),
+        limits: Arc::new(settings.limits.limits()),
+        quotas: Quotas::new(&settings.quotas),
+    };
+    beside.push(tokio::spawn(Arc::clone(&service.quotas).keep_small()));
     let stop = CancellationToken::new();
     let serving = Serving {
         service,
         backups: Backups(keeper),
         metrics,
         fast_path: settings.fast_path,
+        connections_max: settings.max_connections,
         stop: stop.clone(),
     };
     let mut serving_all = vec![serving.start(listener, access, tls)];
@@ -180,14 +188,15 @@ struct Serving {
     backups: Backups,
     metrics: Arc<Metrics>,
     fast_path: bool,
+    connections_max: NonZeroU32,
     stop: CancellationToken,
 }
 
 impl Serving {
     /// Serves at one address those whom access lets in.
     fn start(&self, listener: TcpListener, access: Access, tls: Option<Tls>) -> JoinHandle<()> {
-        let Self { service, backups, metrics, fast_path, stop } = self;
-        let admission = Arc::new(Admission::new(access, Arc::clone(metrics)));
+        let Self { service, backups, metrics, fast_path, connections_max, stop } = self;
+        let admission = Arc::new(Admission::new(access, Arc::clone(&service.quotas), Arc::clone(metrics)));
         let fast = FastPath { service: service.clone(), admission: Arc::clone(&admission) };
         let endpoint = endpoint(service.clone(), backups.clone(), Arc::clone(metrics), admission);
         let connections = Connections {
@@ -195,6 +204,7 @@ impl Serving {
             fast_path: fast_path.then_some(fast),
             metrics: Arc::clone(metrics),
             tls,
+            connections_max: connections_max.get().into(),
             stop: stop.clone(),
         };
         tokio::spawn(connections.serve(listener))

@@ -2,6 +2,7 @@
 
 use crate::access::{Permit, Right};
 use crate::error::ApiError;
+use crate::quotas::{Place, Quotas};
 use crate::wire::db::DbRequest;
 use crate::wire::list::ListRequest;
 use crate::wire::watch::WatchRequest;
@@ -26,13 +27,14 @@ use std::time::Duration;
 pub(crate) struct Service {
     pub(crate) frontend: Frontend,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) quotas: Arc<Quotas>,
 }
 
 /// A valid request.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    Db(Arc<Request>),
-    Watch { key: Cell, account: Account, seen: u64, wait: Duration },
+    Db(Arc<Request>, Option<Place>),
+    Watch { key: Cell, account: Account, seen: u64, wait: Duration, place: Option<Place> },
     List(Query),
 }
 
@@ -40,7 +42,7 @@ impl Asked {
     /// Whether it may wait for others.
     pub(crate) fn waits(&self) -> bool {
         match self {
-            Self::Db(request) => request.wanted().is_some(),
+            Self::Db(request, _) => request.wanted().is_some(),
             Self::Watch { wait, .. } => !wait.is_zero(),
             Self::List(_) => false,
         }
@@ -54,11 +56,18 @@ impl Service {
         if !request.is_read() {
             permit.require(Right::Write)?;
         }
-        Ok(Asked::Db(Arc::new(request)))
+        let may_wait = request.wanted().is_some_and(|wanted| wanted.wait_s > 0);
+        let place = if may_wait { self.quotas.place(request.account(), permit)? } else { None };
+        Ok(Asked::Db(Arc::new(request), place))
     }
 
     /// `POST /watch/{account}`.
-    pub(crate) fn watch(&self, account: &str, request: WatchRequest) -> Result<Asked, ApiError> {
+    pub(crate) fn watch(
+        &self,
+        account: &str,
+        request: WatchRequest,
+        permit: &Permit,
+    ) -> Result<Asked, ApiError> {
         let account = Account::new(account)?;
         check_id(&request.id, &self.limits, || "ID".into())?;
         let seen = request.version.unwrap_or(0);
@@ -66,7 +75,8 @@ impl Service {
         let wait_s = request.wait.unwrap_or(WATCH_WAIT_S_DEFAULT);
         check_range("Wait", wait_s, 0, WATCH_WAIT_S_MAX)?;
         let key = Cell::new(&account, Kind::Value, &request.id);
-        Ok(Asked::Watch { key, account, seen, wait: Duration::from_secs(wait_s) })
+        let place = if wait_s > 0 { self.quotas.place(&account, permit)? } else { None };
+        Ok(Asked::Watch { key, account, seen, wait: Duration::from_secs(wait_s), place })
     }
 
     /// `POST /list/{account}`.
@@ -96,7 +106,7 @@ impl Service {
     /// The answer's JSON; `None` when a watched key did not change.
     pub(crate) async fn answer(&self, asked: Asked) -> Result<Option<Bytes>, ApiError> {
         match asked {
-            Asked::Db(request) => {
+            Asked::Db(request, _place) => {
                 let delivery = self.frontend.submit(request).await?;
                 // From here on the answer is on its way; before, a client that hung up gives its lock back.
                 match delivery.take() {
@@ -105,7 +115,7 @@ impl Service {
                     Some(Verdict::Blocked(_)) | None => Err(Failure::Draining.into()),
                 }
             }
-            Asked::Watch { key, account, seen, wait } => {
+            Asked::Watch { key, account, seen, wait, place: _place } => {
                 match self.frontend.watch(&key, &account, seen, wait).await? {
                     Watched::Changed(answer) => Ok(Some(answer)),
                     Watched::Unchanged => Ok(None),

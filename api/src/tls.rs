@@ -88,7 +88,7 @@ fn verifier(
         roots.add(authority).map_err(|error| wrong(&error))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
-    Ok(verifier.map_err(|error| wrong(&error))?)
+    verifier.map_err(|error| wrong(&error))
 }
 
 /// What encrypts connections.

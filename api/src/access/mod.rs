@@ -14,7 +14,7 @@ pub use pattern::AccountPattern;
 pub use settings::{AccessError, AccessSettings};
 use std::sync::Arc;
 pub use token::Token;
-pub use tokens::{Entry, Tokens};
+pub use tokens::{Entry, KnownToken, Tokens};
 
 /// What may be done with an account. Each includes those before it.
 #[derive(
@@ -35,7 +35,7 @@ pub enum Right {
 pub(crate) struct Permit {
     right: Option<Right>,
     /// By which token, where it takes one.
-    pub(crate) token: Option<Arc<Entry>>,
+    pub(crate) token: Option<Arc<KnownToken>>,
 }
 
 impl Permit {

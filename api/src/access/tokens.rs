@@ -3,9 +3,12 @@
 use super::token::TokenHash;
 use super::{AccountPattern, Claim, Permit, Right};
 use crate::error::{ApiError, Code};
+use crate::quotas;
 use crate::route::Need;
+use governor::DefaultDirectRateLimiter;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -26,6 +29,20 @@ pub struct Entry {
     /// From when on it is of no use.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub expires: Option<OffsetDateTime>,
+    /// Requests a second, instead of its accounts' quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_requests: Option<NonZeroU32>,
+    /// Requests that may wait at a time, instead of its accounts' quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_waiting: Option<NonZeroU32>,
+}
+
+/// A token of the file, and what it has asked for lately.
+#[derive(Debug)]
+pub struct KnownToken {
+    /// What the file says.
+    pub entry: Entry,
+    pub(crate) requests: Option<DefaultDirectRateLimiter>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -53,7 +70,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Tokens {
     /// By the slots of their hashes.
-    entries: HashMap<u32, Vec<Arc<Entry>>>,
+    entries: HashMap<u32, Vec<Arc<KnownToken>>>,
 }
 
 impl Tokens {
@@ -74,10 +91,11 @@ impl Tokens {
                 return Err(format!("the token {name:?} has no accounts or no rights"));
             }
             let slot = tokens.entries.entry(entry.sha256.slot()).or_default();
-            if slot.iter().any(|other| other.sha256.is(&entry.sha256)) {
+            if slot.iter().any(|other| other.entry.sha256.is(&entry.sha256)) {
                 return Err(format!("the token {name:?} is there twice"));
             }
-            slot.push(Arc::new(entry));
+            let requests = entry.quota_requests.map(quotas::of_token);
+            slot.push(Arc::new(KnownToken { entry, requests }));
         }
         Ok(tokens)
     }
@@ -85,7 +103,7 @@ impl Tokens {
     /// Whether it has a token of this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.entries.values().flatten().any(|entry| entry.name == name)
+        self.entries.values().flatten().any(|token| token.entry.name == name)
     }
 
     /// How many there are.
@@ -97,34 +115,35 @@ impl Tokens {
     /// What the sender of a request may do.
     pub(super) fn permit(&self, claim: &Claim<'_>) -> Result<Permit, ApiError> {
         let need = claim.route.need();
-        let entry = match (claim.authorization, need) {
+        let token = match (claim.authorization, need) {
             (None, Need::Nothing) => return Ok(Permit::default()),
             (authorization, _) => self.find(authorization)?,
         };
         let right = match (claim.account, need) {
-            (Some(account), Need::OnAccount(_)) => entry.right_on(|pattern| pattern.matches(account)),
-            _ => entry.right_on(AccountPattern::is_all),
+            (Some(account), Need::OnAccount(_)) => token.entry.right_on(|pattern| pattern.matches(account)),
+            _ => token.entry.right_on(AccountPattern::is_all),
         };
-        Ok(Permit { right, token: Some(Arc::clone(entry)) })
+        Ok(Permit { right, token: Some(Arc::clone(token)) })
     }
 
-    fn find(&self, authorization: Option<&[u8]>) -> Result<&Arc<Entry>, ApiError> {
+    fn find(&self, authorization: Option<&[u8]>) -> Result<&Arc<KnownToken>, ApiError> {
         let unauthorized = |message: &str| ApiError::new(Code::Unauthorized, message);
         let Some(authorization) = authorization else {
             return Err(unauthorized("A token is needed: send the header Authorization: Bearer TOKEN."));
         };
-        let (scheme, token) = authorization.split_at(SCHEME.len().min(authorization.len()));
+        let (scheme, secret) = authorization.split_at(SCHEME.len().min(authorization.len()));
         if !scheme.eq_ignore_ascii_case(SCHEME) {
             return Err(unauthorized("The token has to come as Authorization: Bearer TOKEN."));
         }
-        let hash = TokenHash::of(token.trim_ascii());
-        let known = self.entries.get(&hash.slot()).into_iter().flatten().find(|entry| entry.sha256.is(&hash));
-        let entry = known.ok_or_else(|| unauthorized("This token is not known here."))?;
-        match entry.expires {
+        let hash = TokenHash::of(secret.trim_ascii());
+        let known =
+            self.entries.get(&hash.slot()).into_iter().flatten().find(|token| token.entry.sha256.is(&hash));
+        let token = known.ok_or_else(|| unauthorized("This token is not known here."))?;
+        match token.entry.expires {
             Some(expires) if expires <= OffsetDateTime::now_utc() => {
                 Err(unauthorized("This token has expired; ask for a new one."))
             }
-            _ => Ok(entry),
+            _ => Ok(token),
         }
     }
 }
@@ -137,7 +156,15 @@ mod tests {
 
     fn entry(token: &Token, name: &str, accounts: &[&str], rights: &[Right]) -> Entry {
         let accounts = accounts.iter().map(|account| account.parse().unwrap()).collect();
-        Entry { name: name.into(), sha256: token.hash(), accounts, rights: rights.into(), expires: None }
+        Entry {
+            name: name.into(),
+            sha256: token.hash(),
+            accounts,
+            rights: rights.into(),
+            expires: None,
+            quota_requests: None,
+            quota_waiting: None,
+        }
     }
 
     fn right(

@@ -5,6 +5,7 @@ use crate::access::{AccountPattern, Entry, Right, Token, Tokens};
 use clap::{Args, Subcommand};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::num::NonZeroU32;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,6 +38,12 @@ pub struct NewTokenArguments {
     /// For how long it is good, as in 12h or 90d; without it, until its entry is deleted
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     pub expires_in: Option<Duration>,
+    /// Requests a second that each server takes with it, instead of the quotas of its accounts
+    #[arg(long, value_name = "COUNT")]
+    pub quota_requests: Option<NonZeroU32>,
+    /// Requests with it that may wait at a time at each server, instead of the quotas of its accounts
+    #[arg(long, value_name = "COUNT")]
+    pub quota_waiting: Option<NonZeroU32>,
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
@@ -66,6 +73,8 @@ pub fn token(command: &TokenCommand) -> Result<(), CliError> {
         accounts: arguments.accounts.clone(),
         rights: arguments.rights.clone(),
         expires: arguments.expires_in.map(end).transpose()?,
+        quota_requests: arguments.quota_requests,
+        quota_waiting: arguments.quota_waiting,
     };
     let entry = entry.to_toml().map_err(|error| no_token(&error))?;
     replace(file, &joined(&before, &entry)).map_err(|error| CliError::new(file.display(), error))?;

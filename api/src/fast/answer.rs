@@ -1,7 +1,7 @@
 //! Answers' bytes, as hyper would write them.
 
 use crate::admission::{REQUEST_ID, RequestId};
-use crate::error::{ApiError, RETRY_AFTER_S, SCHEME};
+use crate::error::{ApiError, SCHEME};
 use bytes::Bytes;
 use dragon_core::json::push_number;
 use poem::http::StatusCode;
@@ -15,11 +15,14 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     /// `None` = no body, as for 204.
     pub(super) json: Option<Bytes>,
+    /// Seconds after which to send the request again.
+    pub(super) retry_after_s: Option<u64>,
 }
 
 impl From<ApiError> for Answer {
     fn from(error: ApiError) -> Self {
-        Self { status: error.http_status(), json: Some(error.body()) }
+        let (status, retry_after_s) = (error.http_status(), error.retry_after_s());
+        Self { status, json: Some(error.body()), retry_after_s }
     }
 }
 
@@ -33,9 +36,9 @@ impl Answer {
         if self.json.is_some() {
             output.extend_from_slice(b"\r\ncontent-type: application/json");
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if let Some(retry_after_s) = self.retry_after_s {
             output.extend_from_slice(b"\r\nretry-after: ");
-            output.extend_from_slice(RETRY_AFTER_S.as_bytes());
+            push_number(output, retry_after_s);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             output.extend_from_slice(b"\r\nwww-authenticate: ");

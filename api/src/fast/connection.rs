@@ -125,7 +125,7 @@ impl FastPath {
             return Err(ApiError::new(Code::UnsupportedMediaType, MEDIA_TYPE_MESSAGE));
         }
         match plain.route {
-            Route::Watch => self.service.watch(plain.account, json_body::parse(plain.body)?),
+            Route::Watch => self.service.watch(plain.account, json_body::parse(plain.body)?, permit),
             Route::List => self.service.list(plain.account, json_body::parse(plain.body)?),
             _ => self.service.db(plain.account, json_body::parse(plain.body)?, permit),
         }
@@ -140,8 +140,8 @@ impl FastPath {
         output: &mut Vec<u8>,
     ) -> io::Result<()> {
         let answer = match answer {
-            Ok(Some(json)) => Answer { status: StatusCode::OK, json: Some(json) },
-            Ok(None) => Answer { status: StatusCode::NO_CONTENT, json: None },
+            Ok(Some(json)) => Answer { status: StatusCode::OK, json: Some(json), retry_after_s: None },
+            Ok(None) => Answer { status: StatusCode::NO_CONTENT, json: None, retry_after_s: None },
             Err(error) => error.into(),
         };
         output.clear();

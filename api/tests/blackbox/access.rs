@@ -11,10 +11,10 @@ const WRITE: &str = r#"{"KVSet":[{"Key":"k","Value":1}]}"#;
 const READ: &str = r#"{"KVGet":[{"Key":"k"}]}"#;
 
 /// A file of tokens.
-struct TokensFile(TempDir);
+pub struct TokensFile(TempDir);
 
 impl TokensFile {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(tempdir().unwrap())
     }
 
@@ -23,19 +23,19 @@ impl TokensFile {
     }
 
     /// Makes a token as operators do.
-    async fn token(&self, name: &str, accounts: &str, right: &str) -> String {
+    pub async fn token(&self, name: &str, accounts: &str, right: &str) -> String {
         let Exit { output, .. } = self.new_token(&[name, "--account", accounts, "--right", right]).await;
         let token = output.trim_end();
         assert!(token.starts_with("dragon_") && token.len() == 71, "{output:?}");
         token.to_owned()
     }
 
-    async fn new_token(&self, arguments: &[&str]) -> Exit {
+    pub async fn new_token(&self, arguments: &[&str]) -> Exit {
         let path = self.path().display().to_string();
         succeed_with(&[&["token", "new", "--tokens", &path], arguments].concat(), &[]).await
     }
 
-    fn server(&self) -> Server {
+    pub fn server(&self) -> Server {
         Server::start_with(&[("DRAGON_TOKENS", self.path().to_str().unwrap())])
     }
 }

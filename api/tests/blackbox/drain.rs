@@ -56,6 +56,26 @@ async fn those_who_wait_are_told_and_what_runs_finishes() {
     assert!(account.held_lock("l").await.is_none(), "nobody who was told 503 got the lock");
 }
 
+/// Else they would all come to the other servers in the same second.
+#[tokio::test]
+async fn those_who_are_sent_away_come_back_at_different_times() {
+    let server = Server::start_with(&[DRAIN_DELAY]);
+    let account = Account::of(&server, "x");
+    let watch = r#"{"ID":"k","Version":0,"Wait":300}"#;
+    let mut waiting = Vec::new();
+    for _ in 0..40 {
+        waiting.push(account.begin("watch", watch).await);
+    }
+    server.terminate();
+    let mut times = std::collections::BTreeSet::new();
+    for pending in waiting {
+        let answer = pending.answer().await;
+        answer.refused(503, "unavailable", json!({}));
+        times.insert(answer.header("retry-after").unwrap().parse::<u64>().unwrap());
+    }
+    assert!(times.len() > 1 && times.iter().all(|time| (1..=5).contains(time)), "{times:?}");
+}
+
 #[tokio::test]
 async fn a_server_nobody_talks_to_goes_down_at_once() {
     let mut server = Server::start_with(&[("DRAGON_DRAIN_DELAY", "0")]);

@@ -23,6 +23,7 @@ mod list;
 mod locks;
 mod passing;
 mod paths;
+mod quotas;
 mod requests;
 mod service;
 mod support;

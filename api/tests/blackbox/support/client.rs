@@ -50,7 +50,13 @@ impl Connection {
 
     /// Sends a GET and reads its answer.
     pub async fn get(&mut self, path: &str) -> Answer {
-        self.exchange(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await
+        self.try_get(path).await.unwrap()
+    }
+
+    /// Like `get`, for a server that may be gone.
+    pub async fn try_get(&mut self, path: &str) -> io::Result<Answer> {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
+        self.try_receive().await
     }
 
     /// Sends a whole request as bytes and reads its answer.
