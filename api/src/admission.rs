@@ -2,6 +2,7 @@
 //! log. One place, so that no path can leave a part of it out.
 
 use crate::access::{Access, Claim, KnownToken, Permit};
+use crate::config::AccessLog;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::quotas::Quotas;
@@ -43,6 +44,7 @@ impl<'a> Head<'a> {
 pub(crate) struct Admission {
     access: Access,
     quotas: Arc<Quotas>,
+    access_log: AccessLog,
     metrics: Arc<Metrics>,
     /// Request ids that two servers hardly share: a random number of this process, and a count.
     process: u64,
@@ -60,9 +62,14 @@ pub(crate) struct Ticket {
 }
 
 impl Admission {
-    pub(crate) fn new(access: Access, quotas: Arc<Quotas>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        access: Access,
+        quotas: Arc<Quotas>,
+        access_log: AccessLog,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let process = RandomState::new().hash_one(std::process::id());
-        Self { access, quotas, metrics, process, count: AtomicU64::new(0) }
+        Self { access, quotas, access_log, metrics, process, count: AtomicU64::new(0) }
     }
 
     /// Takes a request in, and says what it may do.
@@ -86,10 +93,12 @@ impl Admission {
         self.metrics.answered(ticket.route, code, took);
         let (request_id, route) = (&ticket.request_id, ticket.route.name());
         let token = ticket.token.as_ref().map(|token| token.entry.name.as_str());
-        if code >= 500 {
-            tracing::warn!(%request_id, method, route, code, token, ?took, "request failed");
-        } else {
-            tracing::debug!(%request_id, method, route, code, token, ?took, "request");
+        match self.access_log {
+            AccessLog::Failed | AccessLog::All if code >= 500 => {
+                tracing::warn!(%request_id, method, route, code, token, ?took, "request failed");
+            }
+            AccessLog::All => tracing::info!(%request_id, method, route, code, token, ?took, "request"),
+            AccessLog::Off | AccessLog::Failed => {}
         }
     }
 

@@ -127,6 +127,10 @@ pub struct Settings {
     #[arg(long, env = "DRAGON_FAST_PATH", default_value_t = true, action = clap::ArgAction::Set, hide_short_help = true, value_name = "BOOL")]
     pub fast_path: bool,
 
+    /// Which requests get a line in the log: none, those that failed in the server (5xx), or all, with id, method, route, status, token and time
+    #[arg(long, env = "DRAGON_ACCESS_LOG", value_enum, default_value_t = AccessLog::Failed, value_name = "WHICH")]
+    pub access_log: AccessLog,
+
     /// Form of the log lines
     #[arg(long, env = "DRAGON_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
@@ -230,6 +234,17 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+}
+
+/// Which requests the log has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum AccessLog {
+    /// None
+    Off,
+    /// Those that failed in the server, as warnings
+    Failed,
+    /// All
+    All,
 }
 
 /// When backups are taken, to where, and which are kept.

@@ -67,6 +67,7 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
         let value = parse(&contents).map_err(|problem| ReloadError::Content { what, problem })?;
         let metrics = metrics.clone();
         let this = Self { what, paths, parse: Box::new(parse), metrics, value: ArcSwap::from_pointee(value) };
+        this.metrics.succeeded(what);
         let this = Arc::new(this);
         tokio::spawn(keep_up(Arc::downgrade(&this), fingerprint(&contents)));
         Ok(this)

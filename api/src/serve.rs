@@ -3,7 +3,7 @@
 use crate::access::{Access, AccessError};
 use crate::admission::Admission;
 use crate::backups::Backups;
-use crate::config::Settings;
+use crate::config::{AccessLog, Settings};
 use crate::connections::Connections;
 use crate::fast::FastPath;
 use crate::metrics::Metrics;
@@ -146,6 +146,7 @@ async fn serve(
         metrics,
         fast_path: settings.fast_path,
         connections_max: settings.max_connections,
+        access_log: settings.access_log,
         stop: stop.clone(),
     };
     let mut serving_all = vec![serving.start(listener, access, tls)];
@@ -189,14 +190,16 @@ struct Serving {
     metrics: Arc<Metrics>,
     fast_path: bool,
     connections_max: NonZeroU32,
+    access_log: AccessLog,
     stop: CancellationToken,
 }
 
 impl Serving {
     /// Serves at one address those whom access lets in.
     fn start(&self, listener: TcpListener, access: Access, tls: Option<Tls>) -> JoinHandle<()> {
-        let Self { service, backups, metrics, fast_path, connections_max, stop } = self;
-        let admission = Arc::new(Admission::new(access, Arc::clone(&service.quotas), Arc::clone(metrics)));
+        let Self { service, backups, metrics, fast_path, connections_max, access_log, stop } = self;
+        let admission =
+            Arc::new(Admission::new(access, Arc::clone(&service.quotas), *access_log, Arc::clone(metrics)));
         let fast = FastPath { service: service.clone(), admission: Arc::clone(&admission) };
         let endpoint = endpoint(service.clone(), backups.clone(), Arc::clone(metrics), admission);
         let connections = Connections {

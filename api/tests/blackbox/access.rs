@@ -18,7 +18,7 @@ impl TokensFile {
         Self(tempdir().unwrap())
     }
 
-    fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.0.path().join("tokens.toml")
     }
 

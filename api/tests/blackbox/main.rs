@@ -21,6 +21,7 @@ mod idempotency;
 mod leases;
 mod list;
 mod locks;
+mod observability;
 mod passing;
 mod paths;
 mod quotas;

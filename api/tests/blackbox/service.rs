@@ -133,3 +133,25 @@ async fn a_store_in_memory_forgets() {
     assert_eq!(account.count("n", 1).await, 1);
     assert_eq!(account.list("{}").await.ok(), json!({"KV": []}));
 }
+
+#[tokio::test]
+async fn the_log_has_the_requests_that_it_is_to_have() {
+    let settings = [("DRAGON_LISTEN", "127.0.0.1:0"), ("DRAGON_STORE", "memory:")];
+    for (which, has_all) in [("off", false), ("failed", false), ("all", true)] {
+        let mut server =
+            Server::start_from_environment(&[&settings[..], &[("DRAGON_ACCESS_LOG", which)]].concat());
+        let account = Account::of(&server, "secret-account");
+        account.count("n", 1).await;
+        server.terminate();
+        let log = server.wait_for_exit().log;
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("route=\"/db\"")).collect();
+        assert_eq!(lines.len(), usize::from(has_all), "{which}: {log}");
+        for line in lines {
+            assert!(
+                line.contains("request_id=") && line.contains("code=200") && line.contains("took="),
+                "{line}"
+            );
+        }
+        assert!(!log.contains("secret-account"), "the log tells accounts: {log}");
+    }
+}
