@@ -11,6 +11,7 @@ pub(crate) enum Route {
     Watch,
     List,
     Accounts,
+    Account,
     Export,
     Import,
     Backups,
@@ -24,11 +25,12 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Db,
         Self::Watch,
         Self::List,
         Self::Accounts,
+        Self::Account,
         Self::Export,
         Self::Import,
         Self::Backups,
@@ -49,6 +51,7 @@ impl Route {
             _ if path.starts_with("/list/") => Self::List,
             _ if path.starts_with("/export/") => Self::Export,
             _ if path.starts_with("/import/") => Self::Import,
+            _ if path.starts_with("/accounts/") => Self::Account,
             "/accounts" => Self::Accounts,
             "/backups" => Self::Backups,
             "/health" => Self::Health,
@@ -64,7 +67,7 @@ impl Route {
     /// The account that its path names, decoded as the framework decodes it.
     pub(crate) fn account(self, path: &str) -> Option<Cow<'_, str>> {
         let Need::OnAccount(_) = self.need() else { return None };
-        let account = path.strip_prefix(self.name())?.strip_prefix('/')?;
+        let (_, account) = path.strip_prefix('/')?.split_once('/')?;
         Some(percent_decode_str(account).decode_utf8_lossy())
     }
 
@@ -75,6 +78,7 @@ impl Route {
             Self::Watch => "/watch",
             Self::List => "/list",
             Self::Accounts => "/accounts",
+            Self::Account => "/accounts/{account}",
             Self::Export => "/export",
             Self::Import => "/import",
             Self::Backups => "/backups",
@@ -96,6 +100,7 @@ impl Route {
                 | Self::Watch
                 | Self::List
                 | Self::Accounts
+                | Self::Account
                 | Self::Export
                 | Self::Import
                 | Self::Backups
@@ -107,6 +112,7 @@ impl Route {
         match self {
             Self::Db | Self::Watch | Self::List | Self::Import => "POST",
             Self::Backups => "GET, POST",
+            Self::Account => "DELETE",
             Self::Accounts
             | Self::Export
             | Self::Health
@@ -128,7 +134,7 @@ impl Route {
     pub(crate) fn need(self) -> Need {
         match self {
             Self::Db | Self::Watch | Self::List => Need::OnAccount(Right::Read),
-            Self::Export | Self::Import => Need::OnAccount(Right::Admin),
+            Self::Account | Self::Export | Self::Import => Need::OnAccount(Right::Admin),
             Self::Accounts | Self::Backups | Self::Metrics => Need::OnAll(Right::Admin),
             Self::Health | Self::Live | Self::Ready | Self::Document | Self::Docs | Self::Other => {
                 Need::Nothing

@@ -9,7 +9,9 @@ use crate::json_body::JsonBody;
 use crate::metrics::Metrics;
 use crate::route::Route;
 use crate::service::{Asked, Service};
-use crate::transfer::{AccountsAnswer, ExportAnswer, ImportAnswer, ImportBody, ImportMode};
+use crate::transfer::{
+    AccountsAnswer, DeleteAnswer, ExportAnswer, ImportAnswer, ImportBody, ImportMode, delete_account,
+};
 use crate::wire::db::{DbAnswer, DbRequest, ValueState};
 use crate::wire::list::{ListAnswer, ListRequest};
 use crate::wire::watch::WatchRequest;
@@ -166,6 +168,21 @@ impl ApiResponse for Answer<AccountsAnswer> {
 
     fn register(registry: &mut Registry) {
         AccountsAnswer::register(registry);
+        ErrorShape::register(registry);
+    }
+}
+
+impl ApiResponse for Answer<DeleteAnswer> {
+    fn meta() -> MetaResponses {
+        let conflict = "`import_under_way`: an import of the account is under way";
+        let mut meta = answer_meta::<DeleteAnswer>(&[(409, conflict)]);
+        meta.responses.retain(|response| !matches!(response.status, Some(413 | 415)));
+        meta.responses[0].description = "There is no such account any more, and that is durable";
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        DeleteAnswer::register(registry);
         ErrorShape::register(registry);
     }
 }
@@ -337,6 +354,24 @@ impl Operations {
         limit: Query<Option<u64>>,
     ) -> poem::Result<Answer<AccountsAnswer>> {
         Ok(self.service()?.accounts(after.0.as_deref(), limit.0).await?.into())
+    }
+
+    /// Delete an account
+    ///
+    /// Everything in it, at one moment for its readers; what waits on its keys and locks is woken. The account's revision is
+    /// kept, so that versions and handles never come again. While it is done requests to the account are answered 503.
+    #[oai(
+        path = "/accounts/:account",
+        method = "delete",
+        operation_id = "deleteAccount",
+        tag = "Tag::Transfer"
+    )]
+    async fn delete_account(
+        &self,
+        /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
+        account: Path<String>,
+    ) -> poem::Result<Answer<DeleteAnswer>> {
+        Ok(delete_account(&self.service()?.frontend, &account).await?.into())
     }
 
     /// Export an account

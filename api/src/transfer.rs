@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dragon_contract::BackendError;
 use dragon_core::answer::Answer;
 use dragon_core::cell::Account;
-use dragon_transfer::{ExportError, ImportError, Imported, Mode, export, import};
+use dragon_transfer::{ExportError, ImportError, Imported, Mode, delete, export, import};
 use dragon_waiters::{Failure, Frontend};
 use futures_util::{Stream, StreamExt as _, stream};
 use poem::http::header;
@@ -64,6 +64,22 @@ pub(crate) struct ImportAnswer {
     pub(crate) rows: u64,
     /// The account's revision from here on: above that of the file and the account's own, by 2^32.
     pub(crate) version: u64,
+}
+
+/// What was deleted.
+#[derive(Debug, Object)]
+#[oai(rename_all = "PascalCase")]
+pub(crate) struct DeleteAnswer {
+    /// The account's revision, which it goes on from if it is written again.
+    pub(crate) version: u64,
+}
+
+/// Deletes an account.
+pub(crate) async fn delete_account(frontend: &Frontend, account: &str) -> Result<Bytes, ApiError> {
+    let revision = delete(frontend, &Account::new(account)?).await?;
+    let mut answer = Answer::default();
+    answer.number("Version", revision);
+    Ok(answer.finish())
 }
 
 impl From<ExportError> for ApiError {

@@ -2,7 +2,7 @@
 //! found good, the account is closed, its content replaced, and opened again. What ends it before leaves the account as it
 //! was; what ends it after is completed by whoever finds it.
 
-use crate::format::{Decoder, FormatError, Head};
+use crate::format::{Decoder, Encoder, FormatError, Head};
 use crate::registry::{Content, Driver, Note};
 use crate::resume::resume;
 use crate::steps::{STEP_BYTES, STEP_ROWS, Steps, is_empty};
@@ -15,8 +15,9 @@ use dragon_core::limits::{REVISION_MAX, REVISIONS_SKIPPED};
 use dragon_core::replace::Action;
 use dragon_core::verdict::Rejection;
 use dragon_waiters::{Failure, Frontend};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
 use std::pin::pin;
 use tokio::task::JoinError;
 
@@ -32,6 +33,8 @@ pub enum Mode {
     Empty,
     /// It is replaced.
     Replace,
+    /// It is deleted, and the account with it: what comes has no rows.
+    Delete,
 }
 
 /// What was imported.
@@ -113,6 +116,22 @@ fn before_closing(error: ImportError) -> ImportError {
         }
         error => error,
     }
+}
+
+/// Deletes an account: everything in it at one moment for its readers. Its revision is kept, so that versions and handles never
+/// come again. Returns the revision; one that is not there stays as it is.
+///
+/// # Errors
+/// [`ImportError`], as those of an import that replaces the content.
+pub async fn delete(frontend: &Frontend, account: &Account) -> Result<u64, ImportError> {
+    let before = meta(frontend, account).await?;
+    if !before.is_there() && before.replacement.is_none() {
+        return Ok(before.revision);
+    }
+    let (encoder, first) =
+        Encoder::begin(&Head { account: account.as_str().into(), revision: 0, mark_ms: 0 });
+    let nothing = stream::iter([first, encoder.end()].map(Ok::<_, Infallible>));
+    Ok(import(frontend, account, Mode::Delete, nothing).await?.revision)
 }
 
 async fn begin(frontend: &Frontend, account: &Account, mode: Mode) -> Result<Driver, ImportError> {
@@ -214,7 +233,7 @@ pub(crate) async fn complete(
         steps.clear().await?;
     }
     steps.place(import).await?;
-    Ok(steps.open(content).await?)
+    Ok(steps.open(content, mode == Mode::Delete).await?)
 }
 
 /// The account's own row.

@@ -12,7 +12,7 @@ mod steps;
 mod system;
 
 pub use export::{ExportError, Exporting, export};
-pub use import::{ImportError, Imported, Mode, import, meta};
+pub use import::{ImportError, Imported, Mode, delete, import, meta};
 pub use lock::SystemLock;
 pub use registry::wait_for_import;
 pub use resume::resume_abandoned;

@@ -56,14 +56,14 @@ impl Steps<'_> {
     }
 
     /// Opens the closed account with its new content, and returns its revision.
-    pub(crate) async fn open(self, content: Content) -> Result<u64, Failure> {
+    pub(crate) async fn open(self, content: Content, is_deleted: bool) -> Result<u64, Failure> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Opened {
             version: u64,
         }
         let Content { revision, mark_ms } = content;
-        let answer = self.ask(Action::Open { revision, mark_ms }).await?;
+        let answer = self.ask(Action::Open { revision, mark_ms, is_deleted }).await?;
         let opened =
             serde_json::from_slice(&answer).map_err(|error| BackendError::Corrupt(error.to_string()));
         opened.map(|Opened { version }| version).map_err(Failure::from)

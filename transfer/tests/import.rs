@@ -10,7 +10,7 @@ use dragon_core::limits::{Limits, REVISIONS_SKIPPED};
 use dragon_core::request::{AtomicDraft, Draft, Request, SetDraft};
 use dragon_core::verdict::{Rejection, Verdict};
 use dragon_memory::MemoryStore;
-use dragon_transfer::{ImportError, Imported, Mode, export, import, resume_abandoned};
+use dragon_transfer::{ImportError, Imported, Mode, delete, export, import, resume_abandoned};
 use dragon_waiters::{Failure, Frontend, Watched};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
@@ -333,53 +333,74 @@ async fn readers_see_one_content_or_the_other() {
     assert!(seen.iter().all(|count| *count > 0));
 }
 
-/// The store fails once, at each of its calls in turn, in each way: the account has the one content or the other,
-/// and after what was interrupted has been ended, nothing is left behind.
+/// The store fails once, at each of its calls in turn, in each way: the account has the one content or the other, or is there or
+/// deleted, and after what was interrupted has been ended, nothing is left behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_anywhere_leaves_nothing_half() {
     let store = Store::new();
     let frontend = store.frontend();
     small(&frontend, "a", "x").await;
     let new = file(&frontend, "a").await;
-    let (mut undone, mut done) = (0, 0);
-    for fault in Fault::ALL {
-        for nth_call in 1.. {
-            let store = Store::new();
-            let sound = store.frontend();
-            small(&sound, "b", "y").await;
-            let old = file(&sound, "b").await;
-            let faulty = Faulty::new(Arc::clone(&store.store) as _, fault, nth_call);
-            let imported = put(&start(Arc::clone(&faulty) as _), "b", Mode::Replace, &new).await;
-            if !faulty.has_failed() {
-                imported.unwrap();
-                break;
+    for deletes in [false, true] {
+        let (mut undone, mut done) = (0, 0);
+        for fault in Fault::ALL {
+            for nth_call in 1.. {
+                let store = Store::new();
+                match one_failure(&store, (fault, nth_call), (deletes, &new)).await {
+                    None => break,
+                    Some(true) => done += 1,
+                    Some(false) => undone += 1,
+                }
             }
-            // The driver is gone, and its lease over.
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            store.minute();
-            let case = format!("{fault:?} at call {nth_call}: {imported:?}");
-            resume_abandoned(&sound).await.unwrap_or_else(|error| panic!("{case}: {error}"));
-            wait_until_clean(&store, &["b"]).await;
-            let after = rows(&file(&sound, "b").await);
-            if after == rows(&old) {
-                undone += 1;
-                assert!(imported.is_err(), "{case}");
-            } else {
-                assert_eq!(after, rows(&new), "{case}");
-                done += 1;
-                let is_unknown = matches!(
-                    &imported,
-                    Err(ImportError::Failure(Failure::Backend(
-                        dragon_contract::BackendError::OutcomeUnknown(_)
-                    )))
-                );
-                assert!(imported.is_ok() || is_unknown, "{case}");
-            }
-            ask(&sound, "b", set("after", "1")).await.unwrap();
         }
+        println!("{undone} undone, {done} done");
+        assert!(undone > 20 && done > 20);
     }
-    println!("{undone} undone, {done} done");
-    assert!(undone > 20 && done > 20);
+}
+
+/// Whether it was done all the same; `None` when nothing failed.
+async fn one_failure(
+    store: &Store,
+    (fault, nth_call): (Fault, usize),
+    (deletes, new): (bool, &[u8]),
+) -> Option<bool> {
+    let sound = store.frontend();
+    small(&sound, "b", "y").await;
+    let old = file(&sound, "b").await;
+    let faulty = Faulty::new(Arc::clone(&store.store) as _, fault, nth_call);
+    let failing = start(Arc::clone(&faulty) as _);
+    let outcome = if deletes {
+        delete(&failing, &account("b")).await
+    } else {
+        put(&failing, "b", Mode::Replace, new).await.map(|imported| imported.revision)
+    };
+    if !faulty.has_failed() {
+        outcome.unwrap();
+        return None;
+    }
+    // The driver is gone, and its lease over.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    store.minute();
+    let case = format!("{fault:?} at call {nth_call}: {outcome:?}");
+    resume_abandoned(&sound).await.unwrap_or_else(|error| panic!("{case}: {error}"));
+    wait_until_clean(store, &["b"]).await;
+    let after = rows(&file(&sound, "b").await);
+    let is_done = after != rows(&old);
+    if is_done {
+        assert_eq!(after, if deletes { Vec::new() } else { rows(new) }, "{case}");
+        let unknown = |error: &ImportError| {
+            use dragon_contract::BackendError::OutcomeUnknown;
+            matches!(error, ImportError::Failure(Failure::Backend(OutcomeUnknown(_))))
+        };
+        assert!(outcome.as_ref().map_or_else(unknown, |_| true), "{case}");
+    } else {
+        assert!(outcome.is_err(), "{case}");
+    }
+    let is_listed = sound.accounts(None, 10).await.unwrap().accounts.contains(&account("b"));
+    assert_eq!(is_listed, !(deletes && is_done), "{case}");
+    ask(&sound, "b", set("after", "1")).await.unwrap();
+    assert!(sound.accounts(None, 10).await.unwrap().accounts.contains(&account("b")), "{case}");
+    Some(is_done)
 }
 
 async fn small(frontend: &Frontend, name: &str, mark: &str) {

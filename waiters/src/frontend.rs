@@ -149,8 +149,8 @@ impl Frontend {
             let metas: Vec<Cell> = page.accounts.iter().map(Cell::meta).collect();
             let rows = self.backend.load(&metas).await?.rows;
             for ((account, meta), row) in page.accounts.into_iter().zip(&metas).zip(&rows) {
-                let written = layout::read_meta(meta, row.as_ref()).map_err(BackendError::from)?.revision > 0;
-                if written && !account.is_system() {
+                let is_there = layout::read_meta(meta, row.as_ref()).map_err(BackendError::from)?.is_there();
+                if is_there && !account.is_system() {
                     accounts.push(account);
                 }
             }

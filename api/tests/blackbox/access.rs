@@ -106,6 +106,8 @@ async fn tokens_let_in_to_what_they_name_and_no_further() {
     assert_eq!(get("/export/jobs", Some(&keeper)).await.status, 200);
     for (path, token) in [
         ("/export/jobs", &worker),
+        ("/accounts/jobs", &worker),
+        ("/accounts/other", &keeper),
         ("/export/other", &keeper),
         ("/metrics", &keeper),
         ("/accounts", &keeper),

@@ -213,3 +213,49 @@ async fn a_kill_leaves_no_import_half_done() {
     }
     println!("{undone} undone, {done} done");
 }
+
+#[tokio::test]
+async fn a_deleted_account_is_gone_and_its_revision_is_not() {
+    let mut server = Server::start();
+    let account = Account::of(&server, "doomed");
+    let other = Account::of(&server, "other");
+    let delete = async |account: &Account| {
+        let request = format!("DELETE /accounts/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", account.name);
+        Connection::open(account.address()).await.exchange(request.as_bytes()).await
+    };
+    let names = async || {
+        let answer = Connection::open(account.address()).await.get("/accounts").await.ok();
+        answer["Accounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    // What is not there stays as it is.
+    assert_eq!(delete(&account).await.number("Version"), 0);
+    assert_eq!(names().await, [""; 0]);
+    fill(&account, "x").await;
+    other.set("k", "1").await;
+    let handle = account.lock("held", 300).await;
+    let version = account.set("watched", "1").await;
+    let watching =
+        account.begin("watch", format!(r#"{{"ID":"watched","Version":{version},"Wait":60}}"#)).await;
+    assert_eq!(names().await, ["doomed", "other"]);
+
+    let deleted = delete(&account).await.number("Version");
+    assert!(deleted >= version + (1 << 32), "{deleted} after {version}");
+    assert_eq!(watching.answer().await.ok(), json!({"Key": "watched", "Version": 0}));
+    assert_eq!(names().await, ["other"]);
+    for kind in ["KV", "Counters", "Locks"] {
+        assert_eq!(account.list(json!({"Kind": kind}).to_string()).await.ok(), json!({kind: []}));
+    }
+    let unlock = json!({"UnlockID": "held", "Unlock": handle}).to_string();
+    account.db(unlock).await.refused(409, "not_locked", json!({"ID": "held"}));
+    assert_eq!(delete(&account).await.number("Version"), deleted);
+    server.restart();
+    let account = Account::of(&server, "doomed");
+    assert!(account.lock("held", 300).await > deleted, "a handle came again");
+    let answer = Connection::open(account.address()).await.get("/accounts").await.ok();
+    assert_eq!(answer, json!({"Accounts": ["doomed", "other"]}));
+}

@@ -46,6 +46,16 @@ pub struct Meta {
     pub replacement: Option<Replacement>,
     /// The last driver of an import; 0 = there was none.
     pub driver: u64,
+    /// The revision at which the account was deleted last; 0 = never.
+    pub deleted: u64,
+}
+
+impl Meta {
+    /// Whether there is an account: something was written since it was deleted.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.revision > self.deleted
+    }
 }
 
 /// How far an import has come that replaces an account's content.
@@ -156,7 +166,8 @@ pub fn write_meta(meta: Meta) -> Bytes {
     if meta.driver > 0 {
         let state = meta.replacement.map_or(0, |replacement| 1 + u8::from(replacement.is_cleared));
         row.put_u8(state);
-        row.put_u64(meta.replacement.map_or(0, |replacement| replacement.import));
+        // One that an import has closed is there again once it opens it.
+        row.put_u64(meta.replacement.map_or(meta.deleted, |replacement| replacement.import));
         row.put_u64(meta.driver);
     }
     row.freeze()
@@ -171,15 +182,15 @@ pub fn read_meta(cell: &Cell, row: Option<&Bytes>) -> Result<Meta, Corrupt> {
     let revision = header(cell, row)?.revision;
     let mark_ms = u64_at(row, HEADER_BYTES).ok_or_else(|| damaged(cell, "too short"))?;
     let after = &row[HEADER_BYTES + 8..];
-    let (replacement, driver) = match (after.first(), u64_at(after, 1), u64_at(after, 9)) {
-        (None, ..) => (None, 0),
-        (Some(0), Some(_), Some(driver)) if after.len() == 17 => (None, driver),
+    let (replacement, driver, deleted) = match (after.first(), u64_at(after, 1), u64_at(after, 9)) {
+        (None, ..) => (None, 0, 0),
+        (Some(0), Some(deleted), Some(driver)) if after.len() == 17 => (None, driver, deleted),
         (Some(&state @ (1 | 2)), Some(import), Some(driver)) if after.len() == 17 => {
-            (Some(Replacement { import, is_cleared: state == 2 }), driver)
+            (Some(Replacement { import, is_cleared: state == 2 }), driver, 0)
         }
         _ => return Err(damaged(cell, "unknown account state")),
     };
-    Ok(Meta { revision, mark_ms, replacement, driver })
+    Ok(Meta { revision, mark_ms, replacement, driver, deleted })
 }
 
 /// Writes a value's row.
@@ -289,8 +300,10 @@ mod tests {
         }
         assert!(header(&cell, &[2; 40]).is_err());
         let replaced = |is_cleared| Some(Replacement { import: 3, is_cleared });
-        for (replacement, driver) in [(None, 0), (None, 4), (replaced(false), 4), (replaced(true), 5)] {
-            let meta = Meta { revision: 7, mark_ms: 8, replacement, driver };
+        for (replacement, driver, deleted) in
+            [(None, 0, 0), (None, 4, 0), (None, 4, 6), (replaced(false), 4, 0), (replaced(true), 5, 0)]
+        {
+            let meta = Meta { revision: 7, mark_ms: 8, replacement, driver, deleted };
             let row = write_meta(meta);
             assert_eq!(read_meta(&cell, Some(&row)).unwrap(), meta);
             let longer: Bytes = [row.as_ref(), &[0]].concat().into();

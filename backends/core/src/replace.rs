@@ -44,6 +44,8 @@ pub enum Action {
         revision: u64,
         /// The time mark that it had there.
         mark_ms: UnixMs,
+        /// Whether there is no account from then on, until something is written.
+        is_deleted: bool,
     },
     /// Opens the account with its former content, of which nothing was deleted yet.
     Reopen,
@@ -127,11 +129,12 @@ fn take<R: Rows>(
                 writes.extend([(place, Some(row)), (cell.clone(), None)]);
             }
         }
-        (Action::Open { revision, mark_ms }, Some(Replacement { is_cleared: true, .. })) => {
+        (Action::Open { revision, mark_ms, is_deleted }, Some(Replacement { is_cleared: true, .. })) => {
             let revision = meta.revision.max(*revision).saturating_add(REVISIONS_SKIPPED);
             meta.revision = revision.min(REVISION_MAX);
             meta.mark_ms = meta.mark_ms.max(*mark_ms);
             meta.replacement = None;
+            meta.deleted = if *is_deleted { meta.revision } else { 0 };
         }
         (Action::Reopen, Some(Replacement { is_cleared: false, .. })) => meta.replacement = None,
         (Action::Clear(_) | Action::Cleared | Action::Place(_) | Action::Open { .. } | Action::Reopen, _) => {

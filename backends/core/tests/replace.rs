@@ -71,7 +71,7 @@ impl Store {
 }
 
 fn open() -> Action {
-    Action::Open { revision: 7, mark_ms: 5 }
+    Action::Open { revision: 7, mark_ms: 5, is_deleted: false }
 }
 
 #[test]

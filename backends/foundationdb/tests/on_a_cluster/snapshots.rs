@@ -103,7 +103,7 @@ async fn an_import_ends_snapshots() {
         Action::Clear((0..LARGE).map(|number| Cell::new(&account(), Kind::Value, &key(number))).collect()),
         Action::Cleared,
         Action::Place(staged),
-        Action::Open { revision: 1, mark_ms: 0 },
+        Action::Open { revision: 1, mark_ms: 0, is_deleted: false },
     ] {
         let request = Request::step(account(), Step { driver: 1, action });
         let entry = Entry { request: Arc::new(request), turn: Turn::First };
