@@ -18,8 +18,9 @@ use crate::wire::watch::WatchRequest;
 use bytes::Bytes;
 use dragon_core::limits::Limits;
 use dragon_transfer::Mode;
+use dragon_waiters::Frontend;
 use poem::endpoint::BoxEndpoint;
-use poem::http::{HeaderName, HeaderValue, StatusCode, header};
+use poem::http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use poem::web::Data;
 use poem::{Endpoint, EndpointExt as _, IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
@@ -486,6 +487,7 @@ pub(crate) fn endpoint(
     admission: Arc<Admission>,
 ) -> BoxEndpoint<'static, Response> {
     let limits: Arc<Limits> = Arc::clone(&service.limits);
+    let frontend = service.frontend.clone();
     let operations = open_api(Operations { service: Some(service), backups, metrics });
     let docs = operations.swagger_ui();
     let document = operations.spec();
@@ -497,13 +499,14 @@ pub(crate) fn endpoint(
         .nest("/docs", docs)
         .nest("/", operations)
         .data(limits);
-    Surrounded { routes, admission }.boxed()
+    Surrounded { routes, admission, frontend }.boxed()
 }
 
 /// The routes and what every request goes through: admission, and the form of errors.
 struct Surrounded<E> {
     routes: E,
     admission: Arc<Admission>,
+    frontend: Frontend,
 }
 
 impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
@@ -512,7 +515,7 @@ impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let route = Route::of(request.uri().path());
         let account = route.account(request.uri().path()).map(Cow::into_owned);
-        let method = request.method().clone();
+        let (method, version) = (request.method().clone(), request.version());
         let head = Head::of(route, account.as_deref(), &request);
         let (ticket, admitted) = self.admission.admit(&head);
         let result = match admitted {
@@ -536,6 +539,10 @@ impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
         let id = HeaderValue::try_from(ticket.request_id.to_string());
         let id = id.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), id);
+        // Before connections are closed: a client must not send its next request just at that moment. HTTP/2 has its own way.
+        if self.frontend.is_draining() && version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Ok(response)
     }
 }

@@ -103,7 +103,8 @@ impl FastPath {
                 Ok(asked) => self.service.answer(asked).await,
                 Err(error) => Err(error),
             };
-            let is_last = stop.is_cancelled();
+            // While the server drains too: a client must not send its next request just when the connection is closed.
+            let is_last = stop.is_cancelled() || self.service.frontend.is_draining();
             self.send(stream, &ticket, answer, is_last, &mut output).await?;
             if is_last {
                 return Ok(Left::Closed);

@@ -42,7 +42,7 @@ impl Client {
             self.connection = opened.ok().map(|connection| (address, connection));
         }
         let Some((address, mut connection)) = self.connection.take() else {
-            assert!(self.addresses.was_killed(address), "{address} is not there and was not killed");
+            assert!(self.addresses.may_be_gone(address), "{address} is not there and was not told to go");
             self.at += 1;
             return Fate::NotApplied;
         };
@@ -54,7 +54,15 @@ impl Client {
                 return Fate::Unknown;
             }
         };
-        self.connection = Some((address, connection));
+        if answer.header("connection") == Some("close") {
+            assert!(
+                self.addresses.may_be_gone(address),
+                "{address} closes a connection and was not told to go"
+            );
+            self.at += 1;
+        } else {
+            self.connection = Some((address, connection));
+        }
         match (answer.status, code(&answer).as_deref()) {
             (200 | 204, _) | (409, Some(_)) => Fate::Answered(answer),
             (503, Some("unavailable")) => Fate::NotApplied,

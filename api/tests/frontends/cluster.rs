@@ -29,6 +29,8 @@ pub struct Addresses(Arc<Mutex<Reached>>);
 struct Reached {
     now: Vec<SocketAddr>,
     killed: HashSet<SocketAddr>,
+    /// Told to go down.
+    told: HashSet<SocketAddr>,
 }
 
 impl Cluster {
@@ -52,7 +54,7 @@ impl Cluster {
         let start = |settings: &Settings| Frontend::start(folder.path(), &arguments, settings);
         let frontends: Vec<Frontend> = settings.iter().map(start).collect();
         let now = frontends.iter().map(Frontend::address).collect();
-        let addresses = Addresses(Arc::new(Mutex::new(Reached { now, killed: HashSet::new() })));
+        let addresses = Addresses(Arc::new(Mutex::new(Reached { now, ..Reached::default() })));
         Self { frontends, database: Arc::new(database), begun, addresses, _folder: folder }
     }
 
@@ -79,6 +81,16 @@ impl Cluster {
         self.addresses.0.lock().unwrap().now[frontend] = self.frontends[frontend].address();
     }
 
+    /// Tells a frontend to go down, waits until it has, and starts it again.
+    pub fn restart(&mut self, frontend: usize) {
+        self.addresses.0.lock().unwrap().told.insert(self.frontends[frontend].address());
+        self.frontends[frontend].signal("TERM");
+        let exit = self.frontends[frontend].wait_for_exit();
+        assert_eq!(exit.code, Some(0), "{}", exit.log);
+        self.frontends[frontend].start_again();
+        self.addresses.0.lock().unwrap().now[frontend] = self.frontends[frontend].address();
+    }
+
     /// Kills the database's processes and starts it again.
     pub async fn crash_database(&self) {
         let database = Arc::clone(&self.database);
@@ -91,6 +103,12 @@ impl Addresses {
     pub fn get(&self, at: usize) -> SocketAddr {
         let reached = self.0.lock().unwrap();
         reached.now[at % reached.now.len()]
+    }
+
+    /// Whether the frontend that was there need not be any more.
+    pub fn may_be_gone(&self, address: SocketAddr) -> bool {
+        let reached = self.0.lock().unwrap();
+        reached.killed.contains(&address) || reached.told.contains(&address)
     }
 
     /// Whether the frontend that was there has been killed.

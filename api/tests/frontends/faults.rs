@@ -22,6 +22,7 @@ enum Fault {
     DatabaseCrashes,
     ConnectionsBreak,
     FrontendIsKilled,
+    FrontendIsRestarted,
 }
 
 fn rounds() -> usize {
@@ -36,6 +37,10 @@ async fn strike(cluster: &mut Cluster, fault: Fault, round: usize) {
         Fault::FrontendIsKilled => {
             let frontend = round % cluster.frontends.len();
             tokio::task::block_in_place(|| cluster.kill_and_start_again(frontend));
+        }
+        Fault::FrontendIsRestarted => {
+            let frontend = round % cluster.frontends.len();
+            tokio::task::block_in_place(|| cluster.restart(frontend));
         }
     }
 }
@@ -77,6 +82,8 @@ async fn survive(frontends: usize, fault: Fault) {
     let sum = read_counter(&mut client, "plain").await;
     println!("{fault:?} at {frontends} frontends: {acknowledged} acknowledged, {unknown} unknown, sum {sum}");
     assert!((acknowledged..=acknowledged + unknown).contains(&sum), "{acknowledged} + {unknown}: {sum}");
+    // Nothing happens to a request but that it is answered, or refused without having changed anything.
+    assert!(unknown == 0 || !matches!(fault, Fault::FrontendIsRestarted), "{unknown} of unknown fate");
     assert_distinct(plain.into_iter().flat_map(|counted| counted.values).collect());
 
     let exact: Vec<i64> = exact.join_all().await.into_iter().flatten().collect();
@@ -148,4 +155,10 @@ async fn one_of_two_frontends_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_frontends_is_killed() {
     survive(3, Fault::FrontendIsKilled).await;
+}
+
+/// As in an upgrade: one after the other goes down in order and comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_frontends_are_restarted_one_by_one() {
+    survive(3, Fault::FrontendIsRestarted).await;
 }
