@@ -75,16 +75,18 @@ impl Admission {
     /// Takes a request in, and says what it may do.
     pub(crate) fn admit(&self, head: &Head<'_>) -> (Ticket, Result<Permit, ApiError>) {
         let request_id = self.request_id(head.request_id);
-        let mut permit = self.access.permit(&head.claim);
-        if let (Ok(allowed), Some(account), true) =
-            (&permit, head.claim.account, head.claim.route.is_of_keys())
-            && let Err(error) = self.quotas.count(account, allowed.token.as_deref())
-        {
-            permit = Err(error);
-        }
+        let permit = self.access.permit(&head.claim);
         let token = permit.as_ref().ok().and_then(|permit| permit.token.clone());
         let ticket = Ticket { request_id, route: head.claim.route, token, begun: Instant::now() };
-        (ticket, permit)
+        (ticket, permit.and_then(|permit| self.admit_with(permit, &head.claim)))
+    }
+
+    fn admit_with(&self, permit: Permit, claim: &Claim<'_>) -> Result<Permit, ApiError> {
+        self.access.require(claim.route, &permit)?;
+        if let (Some(account), true) = (claim.account, claim.route.is_of_keys()) {
+            self.quotas.count(account, permit.token.as_deref())?;
+        }
+        Ok(permit)
     }
 
     /// Notes how a request was answered.

@@ -19,6 +19,7 @@ use poem::{Endpoint as _, Request, Response};
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -85,8 +86,10 @@ impl Connections {
 
     async fn serve_one(&self, mut stream: TcpStream, remote: SocketAddr) {
         let others = self.metrics.connections.inc();
-        let _open = Open(&self.metrics);
+        let open = Open(&self.metrics);
         if others >= self.connections_max {
+            // It takes no place from those who come after it.
+            drop(open);
             self.turn_away(stream).await;
             return;
         }
@@ -147,7 +150,10 @@ impl Connections {
         let stream = Arc::new(stream);
         let shared = SharedStream::new(Arc::clone(&stream), read);
         let endpoint = Arc::clone(&self.endpoint);
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&has_asked);
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            asked.store(true, Ordering::Relaxed);
             let request = Request::from((request, local.clone(), remote.clone(), scheme.clone()));
             let (endpoint, stream) = (Arc::clone(&endpoint), Arc::clone(&stream));
             async move {
@@ -172,7 +178,10 @@ impl Connections {
                     }
                     Ok((encrypted, Http::Two)) => {
                         let connection = http2_builder().serve_connection(TokioIo::new(encrypted), service);
-                        finish(connection, stop).await
+                        tokio::select! {
+                            result = finish(connection, stop) => result,
+                            () = silent(&has_asked, stop) => Ok(()),
+                        }
                     }
                     Err(error) => Err(error),
                 }
@@ -199,6 +208,18 @@ fn http2_builder() -> http2::Builder<TokioExecutor> {
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_TIME_MAX);
     http
+}
+
+/// Waits until a client has asked nothing for too long, or until the server is to stop and it has asked nothing yet: as long as
+/// it has not said a word, hyper neither asks whether it is there nor ends the connection.
+async fn silent(has_asked: &AtomicBool, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(HEAD_TIME_MAX) => {}
+        () = stop.cancelled() => {}
+    }
+    if has_asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Serves a connection to its end, which comes after its present answers once the server is to stop.

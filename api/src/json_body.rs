@@ -17,6 +17,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// How long a body may take to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long the body of a request is read that is refused for its head.
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 /// How much of a body that is too large is read and thrown away, so that the client, which is still
 /// sending, gets to read the answer.
 pub(crate) const DISCARDED_BYTES_MAX: usize = 64 << 20;
@@ -52,6 +54,23 @@ impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
         let bytes =
             read_body(body.take()?, declared_bytes(request), expects_continue(request), bytes_max).await?;
         Ok(Self(parse(&bytes)?))
+    }
+}
+
+/// Reads the body of a request that is refused, within bounds, and throws it away: a connection that is closed with bytes unread takes
+/// back the answer.
+pub(crate) async fn discard(request: Request) {
+    if expects_continue(&request) {
+        return; // The client waits for leave to send.
+    }
+    let deadline = Instant::now() + DISCARD_TIME_MAX;
+    let mut chunks = Box::pin(request.into_body().into_bytes_stream());
+    let mut read_bytes = 0;
+    while let Ok(Some(Ok(chunk))) = timeout_at(deadline, chunks.next()).await {
+        read_bytes += chunk.len();
+        if read_bytes > DISCARDED_BYTES_MAX {
+            return;
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often accounts that have asked for nothing lately are forgotten.
-const FORGET_EVERY: Duration = Duration::from_secs(60);
+const FORGET_EVERY: Duration = Duration::from_secs(5);
 /// How soon to come again where too many wait: nobody knows when one of them will be done.
 const PLACE_RETRY_S: u64 = 1;
 
@@ -32,7 +32,7 @@ pub struct QuotaSettings {
 /// What has been asked for lately.
 #[derive(Debug)]
 pub(crate) struct Quotas {
-    requests: Option<DefaultKeyedRateLimiter<String>>,
+    requests: Option<DefaultKeyedRateLimiter<Account>>,
     waiting_max: Option<NonZeroU32>,
     waiting: Mutex<HashMap<Counted, u32>>,
 }
@@ -63,7 +63,11 @@ impl Quotas {
     pub(crate) fn count(&self, account: &str, token: Option<&KnownToken>) -> Result<(), ApiError> {
         let counted = match (token.and_then(|token| token.requests.as_ref()), &self.requests) {
             (Some(of_token), _) => of_token.check(),
-            (None, Some(of_accounts)) => of_accounts.check_key(&account.to_owned()),
+            (None, Some(of_accounts)) => match Account::new(account) {
+                Ok(account) => of_accounts.check_key(&account),
+                // It is refused for that, and what clients make up is not remembered.
+                Err(_) => return Ok(()),
+            },
             (None, None) => return Ok(()),
         };
         counted.map_err(|until: NotUntil<_>| {

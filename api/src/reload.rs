@@ -14,6 +14,9 @@ use tokio::time::MissedTickBehavior;
 /// nor, reliably, where a name is pointed at another file, as Kubernetes does with secrets.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// How long a changed file has to stay as it is before it counts.
+const SETTLED_AFTER: Duration = Duration::from_millis(200);
+
 /// Why a file is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
@@ -83,6 +86,11 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
         let contents = read(&self.paths)?;
         let found = fingerprint(&contents);
         if found != *seen {
+            // One that is just being written may hold half of it, and that may be good to read.
+            std::thread::sleep(SETTLED_AFTER);
+            if fingerprint(&read(&self.paths)?) != found {
+                return Ok(*seen);
+            }
             let problem = |problem| ReloadError::Content { what: self.what, problem };
             self.value.store(Arc::new((self.parse)(&contents).map_err(problem)?));
         }

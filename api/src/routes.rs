@@ -5,7 +5,7 @@ use crate::access::{Permit, Right};
 use crate::admission::{Admission, Head, REQUEST_ID};
 use crate::backups::{BackupHealth, BackupShape, Backups, BackupsAnswer};
 use crate::error::{ApiError, Code, ErrorShape, NO_PATH_MESSAGE, from_framework};
-use crate::json_body::JsonBody;
+use crate::json_body::{JsonBody, discard};
 use crate::metrics::Metrics;
 use crate::route::Route;
 use crate::service::{Asked, Service};
@@ -520,13 +520,19 @@ impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
         let (ticket, admitted) = self.admission.admit(&head);
         let result = match admitted {
             // What access knows no needs of must not find its way to anything.
-            Ok(_) if route == Route::Other => Err(ApiError::new(Code::NotFound, NO_PATH_MESSAGE).into()),
+            Ok(_) if route == Route::Other => {
+                discard(request).await;
+                Err(ApiError::new(Code::NotFound, NO_PATH_MESSAGE).into())
+            }
             Ok(permit) => {
                 let mut request = request;
                 request.extensions_mut().insert(permit);
                 self.routes.call(request).await.map(IntoResponse::into_response)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                discard(request).await;
+                Err(error.into())
+            }
         };
         let mut response = match result {
             Ok(response) => response,

@@ -22,7 +22,6 @@ use futures_util::future::BoxFuture;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
@@ -119,6 +118,8 @@ async fn serve(
     let admin = settings.access.admin_listen.map(listen).transpose()?;
     let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut metrics = Metrics::new();
+    let access = settings.access.access(address, &metrics.reloads)?;
+    let tls = settings.tls.open(&metrics.reloads).map_err(ServeError::Tls)?;
     let Served { backend, failure } = open(&mut metrics).await?;
     let metrics = Arc::new(metrics);
     let frontend = Frontend::start(Arc::clone(&backend), metrics.lanes.clone(), metrics.waiters.clone());
@@ -130,8 +131,6 @@ async fn serve(
     if let (Some(keeper), Some(every)) = (keeper.clone(), settings.backups.backup_every) {
         beside.push(tokio::spawn(async move { keeper.keep_at_it(every).await }));
     }
-    let access = settings.access.access(address, &metrics.reloads)?;
-    let tls = settings.tls.open(&metrics.reloads).map_err(ServeError::Tls)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let service = Service {
         frontend: frontend.clone(),
@@ -145,14 +144,13 @@ async fn serve(
         backups: Backups(keeper),
         metrics,
         fast_path: settings.fast_path,
-        connections_max: settings.max_connections,
         access_log: settings.access_log,
         stop: stop.clone(),
     };
-    let mut serving_all = vec![serving.start(listener, access, tls)];
+    let mut serving_all = vec![serving.start(listener, access, tls, settings.max_connections.get().into())];
     tracing::info!("listening on {scheme}://{address}");
     if let Some((listener, address)) = admin {
-        serving_all.push(serving.start(listener, settings.access.admin_access(address), None));
+        serving_all.push(serving.start(listener, settings.access.admin_access(address), None, i64::MAX));
         tracing::info!("administration on http://{address}");
     }
 
@@ -189,15 +187,20 @@ struct Serving {
     backups: Backups,
     metrics: Arc<Metrics>,
     fast_path: bool,
-    connections_max: NonZeroU32,
     access_log: AccessLog,
     stop: CancellationToken,
 }
 
 impl Serving {
     /// Serves at one address those whom access lets in.
-    fn start(&self, listener: TcpListener, access: Access, tls: Option<Tls>) -> JoinHandle<()> {
-        let Self { service, backups, metrics, fast_path, connections_max, access_log, stop } = self;
+    fn start(
+        &self,
+        listener: TcpListener,
+        access: Access,
+        tls: Option<Tls>,
+        connections_max: i64,
+    ) -> JoinHandle<()> {
+        let Self { service, backups, metrics, fast_path, access_log, stop } = self;
         let admission =
             Arc::new(Admission::new(access, Arc::clone(&service.quotas), *access_log, Arc::clone(metrics)));
         let fast = FastPath { service: service.clone(), admission: Arc::clone(&admission) };
@@ -207,7 +210,7 @@ impl Serving {
             fast_path: fast_path.then_some(fast),
             metrics: Arc::clone(metrics),
             tls,
-            connections_max: connections_max.get().into(),
+            connections_max,
             stop: stop.clone(),
         };
         tokio::spawn(connections.serve(listener))

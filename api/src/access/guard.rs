@@ -23,6 +23,11 @@ impl Guard {
         Self { checks_host: listen.ip().is_loopback(), address: listen.to_string(), allowed }
     }
 
+    /// One that checks the name wherever it listens: a page that has its own name point there would be no foreign one.
+    pub(crate) fn strict(listen: SocketAddr, allowed: &[String]) -> Self {
+        Self { checks_host: true, ..Self::new(listen, allowed) }
+    }
+
     /// Refuses what a foreign page could have sent.
     pub(crate) fn check(&self, host: Option<&[u8]>, origin: Option<&[u8]>) -> Result<(), ApiError> {
         if origin.is_none() && host == Some(self.address.as_bytes()) {

@@ -82,12 +82,12 @@ pub(crate) enum Access {
 }
 
 impl Access {
-    /// What the sender of a request may do.
+    /// What the sender of a request may do with what it is about.
     ///
     /// # Errors
-    /// What to answer those who may not do it.
+    /// What to answer those who may do nothing.
     pub(crate) fn permit(&self, claim: &Claim<'_>) -> Result<Permit, ApiError> {
-        let permit = match self {
+        Ok(match self {
             Self::Open { guard, right } => {
                 guard.check(claim.host, claim.origin)?;
                 Permit { right: Some(*right), token: None }
@@ -101,13 +101,16 @@ impl Access {
                 Permit { right: Some(Right::Admin), token: None }
             }
             Self::Tokens(tokens) => tokens.current().permit(claim)?,
-        };
-        match claim.route.need() {
-            Need::Nothing => {}
-            Need::OnAccount(right) => permit.require(right)?,
-            Need::OnAll(right) => self.require_on_all(&permit, right)?,
+        })
+    }
+
+    /// Refuses what is not permitted.
+    pub(crate) fn require(&self, route: Route, permit: &Permit) -> Result<(), ApiError> {
+        match route.need() {
+            Need::Nothing => Ok(()),
+            Need::OnAccount(right) => permit.require(right),
+            Need::OnAll(right) => self.require_on_all(permit, right),
         }
-        Ok(permit)
     }
 
     /// Where no token is asked for, what concerns all accounts may have an address of its own.

@@ -15,8 +15,8 @@ pub struct AccessSettings {
     #[arg(long, env = "DRAGON_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,
 
-    /// Serve others than this machine without asking for tokens
-    #[arg(long, env = "DRAGON_INSECURE_NO_AUTH", conflicts_with = "tokens")]
+    /// Let other machines reach addresses at which no token is asked for
+    #[arg(long, env = "DRAGON_INSECURE_NO_AUTH")]
     pub insecure_no_auth: bool,
 
     /// A further address where metrics, backups, export, import and the like are to be had without a token; without tokens they are to be had only there
@@ -33,8 +33,9 @@ pub struct AccessSettings {
 pub enum AccessError {
     /// Others than this machine would be served.
     #[error(
-        "{0} can be reached from other machines: ask for tokens with --tokens FILE (cloud-dragon token new makes \
-         them), or say --insecure-no-auth where everyone who can reach it may do everything"
+        "{0} can be reached from other machines without a token: ask for tokens at --listen with --tokens FILE \
+         (cloud-dragon token new makes them) and keep --admin-listen to this machine, or say --insecure-no-auth where \
+         everyone who can reach it may do everything"
     )]
     Unprotected(SocketAddr),
     /// The tokens can't be read.
@@ -59,15 +60,17 @@ impl AccessSettings {
 
     /// Refuses to serve strangers unasked.
     pub(crate) fn check(&self, listen: SocketAddr) -> Result<(), AccessError> {
-        if self.tokens.is_none() && !self.insecure_no_auth && !listen.ip().is_loopback() {
-            return Err(AccessError::Unprotected(listen));
+        let listen = Some(listen).filter(|_| self.tokens.is_none());
+        let unprotected = [listen, self.admin_listen].into_iter().flatten().find(|at| !at.ip().is_loopback());
+        match unprotected {
+            Some(address) if !self.insecure_no_auth => Err(AccessError::Unprotected(address)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Who may do what at the address for administration.
     pub(crate) fn admin_access(&self, address: SocketAddr) -> Access {
-        Access::AdminOnly(self.guard(address))
+        Access::AdminOnly(Guard::strict(address, &self.allow_host))
     }
 
     fn guard(&self, address: SocketAddr) -> Guard {

@@ -3,10 +3,10 @@
 use super::CliError;
 use crate::access::{AccountPattern, Entry, Right, Token, Tokens};
 use clap::{Args, Subcommand};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::num::NonZeroU32;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -59,7 +59,10 @@ fn name(text: &str) -> Result<String, &'static str> {
 /// [`CliError`]. There is no new token then.
 pub fn token(command: &TokenCommand) -> Result<(), CliError> {
     let TokenCommand::New(arguments) = command;
-    let file = &arguments.tokens;
+    // A name that points elsewhere goes on pointing there.
+    let file = &fs::canonicalize(&arguments.tokens).unwrap_or_else(|_| arguments.tokens.clone());
+    // Two that make tokens at a time would lose one. Freed when it is dropped.
+    let _alone = lock_folder(file).map_err(|error| CliError::new(file.display(), error))?;
     let before = read(file)?;
     let known = Tokens::parse(&before).map_err(|error| CliError::new(file.display(), error))?;
     if known.has(&arguments.name) {
@@ -77,7 +80,10 @@ pub fn token(command: &TokenCommand) -> Result<(), CliError> {
         quota_waiting: arguments.quota_waiting,
     };
     let entry = entry.to_toml().map_err(|error| no_token(&error))?;
-    replace(file, &joined(&before, &entry)).map_err(|error| CliError::new(file.display(), error))?;
+    let after = joined(&before, &entry);
+    Tokens::parse(&after)
+        .map_err(|error| CliError::new(file.display(), format!("an entry can't follow: {error}")))?;
+    replace(file, &after).map_err(|error| CliError::new(file.display(), error))?;
     println!("{}", token.reveal());
     Ok(())
 }
@@ -105,21 +111,29 @@ fn joined(before: &str, entry: &str) -> String {
     }
 }
 
+fn lock_folder(file: &Path) -> io::Result<File> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = File::open(folder)?;
+    folder.lock()?;
+    Ok(folder)
+}
+
 /// Puts another content into the file's place at once: a server may be reading it.
 fn replace(file: &Path, content: &str) -> io::Result<()> {
-    // A name that points elsewhere goes on pointing there.
-    let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", std::process::id()));
+    name.push(".new");
     let beside = file.with_file_name(name);
+    // Of one that was killed.
+    drop(fs::remove_file(&beside));
     let written =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).and_then(|mut new| {
-            if let Ok(old) = fs::metadata(&file) {
+            if let Ok(old) = fs::metadata(file) {
+                fchown(&new, Some(old.uid()), Some(old.gid()))?;
                 new.set_permissions(old.permissions())?;
             }
             new.write_all(content.as_bytes())?;
             new.sync_all()?;
-            fs::rename(&beside, &file)
+            fs::rename(&beside, file)
         });
     if written.is_err() {
         drop(fs::remove_file(&beside));

@@ -79,6 +79,10 @@ async fn tokens_let_in_to_what_they_name_and_no_further() {
     // A body that is wrong changes nothing about it.
     assert_unauthorized(&ask(at, "POST", "/db/jobs", None, "{").await);
     assert_forbidden(&post("/db/jobs2", &reader, "{").await);
+    // Nor does a long one keep the answer from its client.
+    let long = "x".repeat(4 << 20);
+    assert_unauthorized(&ask(at, "POST", "/db/jobs", None, &long).await);
+    assert_forbidden(&post("/db/jobs2", &reader, &long).await);
 
     for write in [
         WRITE,
@@ -122,6 +126,7 @@ async fn tokens_let_in_to_what_they_name_and_no_further() {
     }
     for path in ["/health", "/health/live", "/health/ready", "/openapi.json", "/docs"] {
         assert_eq!(get(path, None).await.status, 200, "{path}");
+        assert_eq!(get(path, Some("unknown")).await.status, 200, "{path}");
     }
     let metrics = get("/metrics", Some(&root)).await;
     for secret in ["jobs", "team-a", "worker", &worker] {
@@ -266,7 +271,7 @@ async fn strangers_are_served_only_where_that_was_said() {
     refused(&["--listen", "0.0.0.0:0"], "--insecure-no-auth").await;
     refused(&["--listen", "[::]:0"], "--tokens").await;
     refused(&["--tokens", "/nowhere/tokens"], "can't read /nowhere/tokens").await;
-    refused(&["--tokens", "x", "--insecure-no-auth"], "cannot be used").await;
+    refused(&["--admin-listen", "0.0.0.0:0"], "--admin-listen").await;
     let settings =
         [("DRAGON_LISTEN", "0.0.0.0:0"), ("DRAGON_STORE", "memory:"), ("DRAGON_INSECURE_NO_AUTH", "true")];
     let server = Server::start_from_environment(&settings);

@@ -2,6 +2,7 @@
 //! that must have one.
 
 use crate::support::{PATIENCE, Server, eventually};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
@@ -205,4 +206,25 @@ async fn what_waits_over_http_2_is_told_when_the_server_goes_down() {
     let told = String::from_utf8(waiting.wait_with_output().unwrap().stdout).unwrap();
     assert!(told.contains("unavailable") && told.ends_with(" 503"), "{told}");
     assert_eq!(tls.server.wait_for_exit().code, Some(0));
+}
+
+/// It has agreed on HTTP/2, and then says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_says_nothing_keeps_no_server_from_going_down() {
+    let certificates = Certificates::make();
+    let mut tls = certificates.server(&[("DRAGON_DRAIN_DELAY", "0")]);
+    let mut silent = Command::new("openssl")
+        .args(["s_client", "-alpn", "h2", "-connect", &format!("localhost:{}", tls.port)])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(silent.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(told.any(|line| line == "ALPN protocol: h2"), "they did not agree");
+    tls.server.terminate();
+    let exit = tls.server.wait_for_exit();
+    assert!(exit.code == Some(0) && !exit.log.contains("did not finish in time"), "{}", exit.log);
+    silent.kill().unwrap();
+    silent.wait().unwrap();
 }

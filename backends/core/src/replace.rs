@@ -130,7 +130,10 @@ fn take<R: Rows>(
             }
         }
         (Action::Open { revision, mark_ms, is_deleted }, Some(Replacement { is_cleared: true, .. })) => {
-            let revision = meta.revision.max(*revision).saturating_add(REVISIONS_SKIPPED);
+            // Of a deletion nothing newer than the account's own revision is in anybody's hands, and an older copy that is put
+            // back must land above it.
+            let skipped = if *is_deleted { 1 } else { REVISIONS_SKIPPED };
+            let revision = meta.revision.max(*revision).saturating_add(skipped);
             meta.revision = revision.min(REVISION_MAX);
             meta.mark_ms = meta.mark_ms.max(*mark_ms);
             meta.replacement = None;

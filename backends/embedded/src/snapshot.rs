@@ -62,7 +62,9 @@ impl Snapshots {
     /// Fails when too many are under way.
     pub(crate) fn check(&self) -> Result<()> {
         let mut all = self.0.lock();
-        all.retain(|snapshot| snapshot.strong_count() > 0);
+        // One that was dropped may be in its thread's hands still, until that gets its turn.
+        let is_used = |rows: Arc<Shared>| rows.try_lock().is_none_or(|rows| rows.is_some());
+        all.retain(|snapshot| snapshot.upgrade().is_some_and(is_used));
         if all.len() < SNAPSHOTS_MAX {
             return Ok(());
         }
@@ -73,6 +75,7 @@ impl Snapshots {
     pub(crate) fn begin(&self, rows: AccountRows, progress: Arc<Progress>) -> Result<EmbeddedSnapshot> {
         let rows = Arc::new(Mutex::new(Some(rows)));
         self.0.lock().push(Arc::downgrade(&rows));
+        let kept = Arc::clone(&rows);
         let (asks, asked) = channel::<Ask>();
         let reading = move || {
             for ask in asked {
@@ -84,7 +87,7 @@ impl Snapshots {
         };
         let no_thread = |error| BackendError::Busy(format!("no thread can be started: {error}"));
         spawn_aside(THREAD, reading).map_err(no_thread)?;
-        Ok(EmbeddedSnapshot { asks })
+        Ok(EmbeddedSnapshot { asks, rows: kept })
     }
 
     /// Ends all of them.
@@ -103,6 +106,16 @@ type Ask = oneshot::Sender<Result<Vec<NamedRow>>>;
 #[derive(Debug)]
 pub(crate) struct EmbeddedSnapshot {
     asks: Sender<Ask>,
+    rows: Arc<Shared>,
+}
+
+impl Drop for EmbeddedSnapshot {
+    /// Its place is free at once, unless it is being read at this moment.
+    fn drop(&mut self) {
+        if let Some(mut rows) = self.rows.try_lock() {
+            drop(rows.take());
+        }
+    }
 }
 
 #[async_trait::async_trait]
