@@ -237,7 +237,7 @@ pub enum LogFormat {
 }
 
 /// Which requests the log has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AccessLog {
     /// None
     Off,

@@ -4,16 +4,17 @@ use crate::error::{ApiError, Code, MEDIA_TYPE_MESSAGE};
 use crate::wire::object::FromObject;
 use bytes::{Bytes, BytesMut};
 use dragon_core::limits::Limits;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use poem::http::header;
 use poem::{Body, Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::de::DeserializeOwned;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long a body may take to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
@@ -21,7 +22,7 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 /// How much of a body that is too large is read and thrown away, so that the client, which is still
 /// sending, gets to read the answer.
-pub(crate) const DISCARDED_BYTES_MAX: usize = 64 << 20;
+const DISCARDED_BYTES_MAX: usize = 64 << 20;
 
 /// A JSON body, read into a type.
 #[derive(Debug)]
@@ -63,14 +64,18 @@ pub(crate) async fn discard(request: Request) {
     if expects_continue(&request) {
         return; // The client waits for leave to send.
     }
-    let deadline = Instant::now() + DISCARD_TIME_MAX;
-    let mut chunks = Box::pin(request.into_body().into_bytes_stream());
-    let mut read_bytes = 0;
-    while let Ok(Some(Ok(chunk))) = timeout_at(deadline, chunks.next()).await {
-        read_bytes += chunk.len();
-        if read_bytes > DISCARDED_BYTES_MAX {
-            return;
-        }
+    let chunks = pin!(request.into_body().into_bytes_stream());
+    // Who is slow to send gets no answer.
+    drop(timeout(DISCARD_TIME_MAX, throw_away(chunks)).await);
+}
+
+/// Reads what a client is still sending, so that it gets to read the answer, but no more than [`DISCARDED_BYTES_MAX`].
+pub(crate) async fn throw_away<E>(mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin) {
+    let mut left = DISCARDED_BYTES_MAX;
+    while let Some(Ok(chunk)) = chunks.next().await
+        && chunk.len() < left
+    {
+        left -= chunk.len();
     }
 }
 

@@ -2,7 +2,7 @@
 //! number.
 
 use crate::error::{ApiError, Code, ErrorShape};
-use crate::json_body::DISCARDED_BYTES_MAX;
+use crate::json_body::throw_away;
 use crate::routes::answer_meta;
 use bytes::Bytes;
 use dragon_contract::BackendError;
@@ -202,13 +202,7 @@ impl ImportBody {
         let mut pieces = Box::pin(pieces(self.0).fuse());
         let imported = import(frontend, &account, mode, &mut pieces).await;
         if imported.is_err() {
-            // The client, which is still sending, gets to read the answer.
-            let mut left = DISCARDED_BYTES_MAX;
-            while let Some(Ok(piece)) = pieces.next().await
-                && piece.len() < left
-            {
-                left -= piece.len();
-            }
+            throw_away(&mut pieces).await;
         }
         let Imported { rows, revision } = imported?;
         let mut answer = Answer::default();

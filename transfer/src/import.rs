@@ -26,15 +26,33 @@ use tokio::task::JoinError;
 const AHEAD_MS_MAX: UnixMs = 86_400_000;
 
 /// What becomes of what is in the account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// There must be nothing.
     #[default]
     Empty,
     /// It is replaced.
     Replace,
-    /// It is deleted, and the account with it: what comes has no rows.
+}
+
+/// What the steps are taken for, as it is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Purpose {
+    /// [`Mode::Empty`].
+    Empty,
+    /// [`Mode::Replace`].
+    Replace,
+    /// The account is deleted: what comes has no rows.
     Delete,
+}
+
+impl From<Mode> for Purpose {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Empty => Self::Empty,
+            Mode::Replace => Self::Replace,
+        }
+    }
 }
 
 /// What was imported.
@@ -82,10 +100,19 @@ pub async fn import<E: std::fmt::Display>(
     mode: Mode,
     chunks: impl Stream<Item = Result<Bytes, E>>,
 ) -> Result<Imported, ImportError> {
-    if mode == Mode::Empty && !is_empty(frontend, account).await? {
+    carry_out(frontend, account, mode.into(), chunks).await
+}
+
+async fn carry_out<E: std::fmt::Display>(
+    frontend: &Frontend,
+    account: &Account,
+    purpose: Purpose,
+    chunks: impl Stream<Item = Result<Bytes, E>>,
+) -> Result<Imported, ImportError> {
+    if purpose == Purpose::Empty && !is_empty(frontend, account).await? {
         return Err(ImportError::NotEmpty);
     }
-    let begun = begin(frontend, account, mode).await.map_err(before_closing)?;
+    let begun = begin(frontend, account, purpose).await.map_err(before_closing)?;
     let mut begun = Begun { driver: Some(begun), account: account.clone() };
     let staged = match begun.stage(chunks).await {
         Ok(staged) => staged,
@@ -96,7 +123,7 @@ pub async fn import<E: std::fmt::Display>(
     };
     // From here on it goes its way even if nobody waits any more.
     let replacing = tokio::spawn(async move {
-        let replaced = begun.replace(mode, staged).await;
+        let replaced = begun.replace(purpose, staged).await;
         begun.undo().await;
         replaced
     });
@@ -131,16 +158,16 @@ pub async fn delete(frontend: &Frontend, account: &Account) -> Result<u64, Impor
     let (encoder, first) =
         Encoder::begin(&Head { account: account.as_str().into(), revision: 0, mark_ms: 0 });
     let nothing = stream::iter([first, encoder.end()].map(Ok::<_, Infallible>));
-    Ok(import(frontend, account, Mode::Delete, nothing).await?.revision)
+    Ok(carry_out(frontend, account, Purpose::Delete, nothing).await?.revision)
 }
 
-async fn begin(frontend: &Frontend, account: &Account, mode: Mode) -> Result<Driver, ImportError> {
-    if let Some(driver) = Driver::begin(frontend, account, mode).await? {
+async fn begin(frontend: &Frontend, account: &Account, purpose: Purpose) -> Result<Driver, ImportError> {
+    if let Some(driver) = Driver::begin(frontend, account, purpose).await? {
         return Ok(driver);
     }
     // One that was interrupted is ended first.
     resume(frontend, account).await?;
-    Driver::begin(frontend, account, mode).await?.ok_or(ImportError::UnderWay)
+    Driver::begin(frontend, account, purpose).await?.ok_or(ImportError::UnderWay)
 }
 
 /// An import that takes back what it has staged when it is dropped before the account is closed.
@@ -169,11 +196,15 @@ impl Begun {
         }
     }
 
-    async fn replace(&mut self, mode: Mode, (head, rows): (Head, u64)) -> Result<Imported, ImportError> {
+    async fn replace(
+        &mut self,
+        purpose: Purpose,
+        (head, rows): (Head, u64),
+    ) -> Result<Imported, ImportError> {
         let Some(driver) = &self.driver else { return Err(ImportError::UnderWay) };
         let (steps, import) = (driver.steps(&self.account), driver.number());
         let content = Content { revision: head.revision, mark_ms: head.mark_ms };
-        let note = Note { import: Some(import), mode, content: Some(content) };
+        let note = Note { import: Some(import), mode: purpose, content: Some(content) };
         driver.note(&note).await.map_err(|error| before_closing(error.into()))?;
         let is_unknown =
             |failure: &Failure| matches!(failure, Failure::Backend(BackendError::OutcomeUnknown(_)));
@@ -181,7 +212,7 @@ impl Begun {
         let replaced = match closed {
             Err(failure) if !is_unknown(&failure) => return Err(before_closing(failure.into())),
             Err(failure) => Err(failure.into()),
-            Ok(()) => complete(steps, (import, mode, content)).await,
+            Ok(()) => complete(steps, (import, purpose, content)).await,
         };
         if let Err(ImportError::NotEmpty) = replaced {
             return Err(ImportError::NotEmpty);
@@ -222,18 +253,18 @@ impl Drop for Begun {
 /// Carries the import of a closed account to its end, from wherever it is. Returns the revision from then on.
 pub(crate) async fn complete(
     steps: Steps<'_>,
-    (import, mode, content): (u64, Mode, Content),
+    (import, purpose, content): (u64, Purpose, Content),
 ) -> Result<u64, ImportError> {
     let meta = meta(steps.frontend, steps.account).await?;
     if !meta.replacement.is_some_and(|replacement| replacement.is_cleared) {
-        if mode == Mode::Empty && !is_empty(steps.frontend, steps.account).await? {
+        if purpose == Purpose::Empty && !is_empty(steps.frontend, steps.account).await? {
             steps.take(Action::Reopen).await?;
             return Err(ImportError::NotEmpty);
         }
         steps.clear().await?;
     }
     steps.place(import).await?;
-    Ok(steps.open(content, mode == Mode::Delete).await?)
+    Ok(steps.open(content, purpose == Purpose::Delete).await?)
 }
 
 /// The account's own row.

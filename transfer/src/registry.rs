@@ -3,7 +3,7 @@
 //!
 //! The import's number is the handle of the lock with which it began: no other import ever has the same.
 
-use crate::import::{ImportError, Mode};
+use crate::import::{ImportError, Purpose};
 use crate::lock::{LEASE_S, SystemLock};
 use crate::steps::Steps;
 use crate::system::{NoteAnswer, read_note, write_note};
@@ -23,7 +23,7 @@ pub(crate) struct Note {
     /// Its number; `None` = the version of the note.
     pub(crate) import: Option<u64>,
     /// Whether the account must be empty.
-    pub(crate) mode: Mode,
+    pub(crate) mode: Purpose,
     /// What the file said of the account, once all of it was read and found good.
     pub(crate) content: Option<Content>,
 }
@@ -48,10 +48,10 @@ impl Driver {
     pub(crate) async fn begin(
         frontend: &Frontend,
         account: &Account,
-        mode: Mode,
+        purpose: Purpose,
     ) -> Result<Option<Self>, ImportError> {
         let name = format!("{PREFIX}{account}");
-        let note = write_note(name.clone(), &Note { import: None, mode, content: None })?;
+        let note = write_note(name.clone(), &Note { import: None, mode: purpose, content: None })?;
         let kv_set = vec![SetDraft { if_version: Some(0), ..note }];
         let beside = Draft { kv_set, ..Draft::default() };
         match SystemLock::take::<NoteAnswer<Note>>(frontend, name.clone(), 0, beside).await {

@@ -9,8 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 /// Which names are the server's own.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
-    /// Only a server that no other machine can reach checks the name: elsewhere people name it as they
-    /// like, and a page gains nothing by a name.
+    /// An address of clients that other machines can reach does not: people name it as they like.
     checks_host: bool,
     /// What most clients call it: needs no closer look.
     address: String,

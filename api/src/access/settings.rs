@@ -55,7 +55,7 @@ impl AccessSettings {
             return Ok(Access::Tokens(Reloaded::open("tokens", vec![file.clone()], metrics, parse)?));
         }
         let right = if self.admin_listen.is_some() { Right::Write } else { Right::Admin };
-        Ok(Access::Open { guard: self.guard(address), right })
+        Ok(Access::Open { guard: Guard::new(address, &self.allow_host), right })
     }
 
     /// Refuses to serve strangers unasked.
@@ -71,9 +71,5 @@ impl AccessSettings {
     /// Who may do what at the address for administration.
     pub(crate) fn admin_access(&self, address: SocketAddr) -> Access {
         Access::AdminOnly(Guard::strict(address, &self.allow_host))
-    }
-
-    fn guard(&self, address: SocketAddr) -> Guard {
-        Guard::new(address, &self.allow_host)
     }
 }

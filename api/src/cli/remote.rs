@@ -135,7 +135,7 @@ impl Remote {
     ) -> Result<Imported, CliError> {
         let mode = match mode {
             Mode::Empty => "empty",
-            Mode::Replace | Mode::Delete => "replace",
+            Mode::Replace => "replace",
         };
         let url = self.url(&format!("import/{account}?mode={mode}"))?;
         let request = self.client.post(url).header("content-type", "application/x-ndjson");
