@@ -8,9 +8,9 @@ const DRAIN_DELAY: (&str, &str) = ("DRAGON_DRAIN_DELAY", "10");
 
 async fn until_not_ready(server: &Server) {
     for address in server.addresses() {
-        let mut connection = Connection::open(address).await;
         let answer = eventually("not ready", async || {
-            let answer = connection.get("/health/ready").await;
+            // A connection each: the last "ready" may be the answer after which one is closed.
+            let answer = Connection::open(address).await.get("/health/ready").await;
             (answer.status != 200).then_some(answer)
         })
         .await;
