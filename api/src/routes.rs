@@ -353,8 +353,11 @@ impl Operations {
         /// At most so many; 100 when not given.
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u64>>,
+        /// Whether to tell how many bytes each stores. Most stores count through the rows of an account for that.
+        sizes: Query<Option<bool>>,
     ) -> poem::Result<Answer<AccountsAnswer>> {
-        Ok(self.service()?.accounts(after.0.as_deref(), limit.0).await?.into())
+        let with_sizes = sizes.0.unwrap_or_default();
+        Ok(self.service()?.accounts(after.0.as_deref(), limit.0, with_sizes).await?.into())
     }
 
     /// Delete an account

@@ -19,6 +19,7 @@ use dragon_core::page::{Page, Query, Shown};
 use dragon_core::request::{Request, check_id, check_range};
 use dragon_core::verdict::Verdict;
 use dragon_waiters::{Failure, Frontend, Watched};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub(crate) struct Service {
 /// A valid request.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    Db(Arc<Request>, Option<Place>),
+    Db { request: Arc<Request>, place: Option<Place>, bytes_max: Option<NonZeroU64> },
     Watch { key: Cell, account: Account, seen: u64, wait: Duration, place: Option<Place> },
     List(Query),
 }
@@ -42,7 +43,7 @@ impl Asked {
     /// Whether it may wait for others.
     pub(crate) fn waits(&self) -> bool {
         match self {
-            Self::Db(request, _) => request.wanted().is_some(),
+            Self::Db { request, .. } => request.wanted().is_some(),
             Self::Watch { wait, .. } => !wait.is_zero(),
             Self::List(_) => false,
         }
@@ -58,7 +59,8 @@ impl Service {
         }
         let may_wait = request.wanted().is_some_and(|wanted| wanted.wait_s > 0);
         let place = if may_wait { self.quotas.place(request.account(), permit)? } else { None };
-        Ok(Asked::Db(Arc::new(request), place))
+        let bytes_max = self.quotas.bytes_max(permit);
+        Ok(Asked::Db { request: Arc::new(request), place, bytes_max })
     }
 
     /// `POST /watch/{account}`.
@@ -87,14 +89,30 @@ impl Service {
     }
 
     /// `GET /accounts`.
-    pub(crate) async fn accounts(&self, after: Option<&str>, limit: Option<u64>) -> Result<Bytes, ApiError> {
+    pub(crate) async fn accounts(
+        &self,
+        after: Option<&str>,
+        limit: Option<u64>,
+        with_sizes: bool,
+    ) -> Result<Bytes, ApiError> {
         let after = after.map(Account::new).transpose()?;
         let limit = limit.unwrap_or(LIST_ENTRIES_DEFAULT as u64);
         check_range("limit", limit, 1, LIST_ENTRIES_MAX as u64)?;
         let page = self.frontend.accounts(after.as_ref(), limit as usize).await?;
+        let mut sizes = Vec::with_capacity(page.accounts.len());
+        for account in &page.accounts {
+            let backend = self.frontend.backend();
+            sizes.push(if with_sizes { Some(backend.stored_bytes(account).await?) } else { None });
+        }
         let mut answer = Answer::default();
-        answer.array("Accounts", page.accounts.iter(), |json, account| {
+        answer.array("Accounts", page.accounts.iter().zip(sizes), |json, (account, bytes)| {
+            json.extend_from_slice(b"{\"Account\":");
             push_string(json, account.as_str());
+            if let Some(bytes) = bytes {
+                json.extend_from_slice(b",\"Bytes\":");
+                push_number(json, bytes);
+            }
+            json.push(b'}');
             true
         });
         if page.more {
@@ -106,7 +124,10 @@ impl Service {
     /// The answer's JSON; `None` when a watched key did not change.
     pub(crate) async fn answer(&self, asked: Asked) -> Result<Option<Bytes>, ApiError> {
         match asked {
-            Asked::Db(request, _place) => {
+            Asked::Db { request, place: _place, bytes_max } => {
+                if let Some(bytes_max) = bytes_max {
+                    Box::pin(self.quotas.admit(self.frontend.backend(), &request, bytes_max)).await?;
+                }
                 let delivery = self.frontend.submit(request).await?;
                 // From here on the answer is on its way; before, a client that hung up gives its lock back.
                 match delivery.take() {
@@ -172,6 +193,10 @@ fn write_lock(json: &mut Vec<u8>, shown: &Shown, waiting: usize) -> Result<(), l
     push_number(json, lock.handle);
     json.extend_from_slice(b",\"Till\":");
     push_number(json, header.expires_ms / 1_000);
+    if let Some(granted_ms) = lock.granted_ms {
+        json.extend_from_slice(b",\"Since\":");
+        push_number(json, granted_ms / 1_000);
+    }
     if !lock.owner.is_empty() {
         json.extend_from_slice(b",\"Owner\":");
         push_string(json, std::str::from_utf8(&lock.owner).unwrap_or_default());

@@ -50,10 +50,21 @@ impl From<ImportMode> for Mode {
 #[derive(Debug, Object)]
 #[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
 pub(crate) struct AccountsAnswer {
-    /// Their names.
-    pub(crate) accounts: Vec<String>,
+    /// In the order of their names.
+    pub(crate) accounts: Vec<AccountState>,
     /// True when there are more.
     pub(crate) more: Option<bool>,
+}
+
+/// An account.
+#[derive(Debug, Object)]
+#[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
+pub(crate) struct AccountState {
+    /// Its name.
+    pub(crate) account: String,
+    /// When `sizes` was asked for: how many bytes its rows have, keys and what each row takes besides included, what has
+    /// expired and is not deleted yet too. Large accounts on FoundationDB are estimated.
+    pub(crate) bytes: Option<u64>,
 }
 
 /// What was imported.

@@ -55,7 +55,10 @@ fn example() -> Vec<NamedRow> {
         (cell(Kind::Value, "k"), write_value(header, b"{\"a\": [1,\n2]}")),
         (cell(Kind::Value, "n"), write_value(Header { expires_ms: 0, ..header }, b"null")),
         (cell(Kind::Counter, "c"), write_counter(Header { revision: 7, expires_ms: 0 }, -5)),
-        (cell(Kind::Lock, "l"), write_lock(header, &LockRow { handle: 5, owner: "me".into() })),
+        (
+            cell(Kind::Lock, "l"),
+            write_lock(header, &LockRow { handle: 5, granted_ms: Some(7), owner: "me".into() }),
+        ),
         (cell(Kind::Idempotency, "i"), write_idempotency(header, &[9; 16], &Kept::Answer("{}".into()))),
     ]
 }
@@ -68,7 +71,7 @@ fn the_example_is_as_documented() {
         r#"{"Kind":"KV","Key":"k","Version":7,"ExpiresMs":1800000000000,"Text":"{\"a\": [1,\n2]}"}"#,
         r#"{"Kind":"KV","Key":"n","Version":7,"Value":null}"#,
         r#"{"Kind":"Counter","Key":"c","Version":7,"Value":-5}"#,
-        r#"{"Kind":"Lock","ID":"l","Version":7,"ExpiresMs":1800000000000,"Lock":5,"Owner":"me"}"#,
+        r#"{"Kind":"Lock","ID":"l","Version":7,"ExpiresMs":1800000000000,"Lock":5,"SinceMs":7,"Owner":"me"}"#,
         r#"{"Kind":"IdempotencyID","ID":"i","Version":7,"ExpiresMs":1800000000000,"Fingerprint":"09090909090909090909090909090909","Response":{}}"#,
     ];
     for (line, expected) in file.lines().zip(expected) {

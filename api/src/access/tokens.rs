@@ -8,7 +8,7 @@ use crate::route::Need;
 use governor::DefaultDirectRateLimiter;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -35,6 +35,9 @@ pub struct Entry {
     /// Requests that may wait at a time, instead of its accounts' quota.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota_waiting: Option<NonZeroU32>,
+    /// Bytes that may be stored in each account that it writes to, instead of the accounts' quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<NonZeroU64>,
 }
 
 /// A token of the file, and what it has asked for lately.
@@ -164,6 +167,7 @@ mod tests {
             expires: None,
             quota_requests: None,
             quota_waiting: None,
+            quota_bytes: None,
         }
     }
 

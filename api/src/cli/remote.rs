@@ -25,8 +25,14 @@ pub(super) struct Remote {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct Listed {
+    account: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct Accounts {
-    accounts: Vec<String>,
+    accounts: Vec<Listed>,
     #[serde(default)]
     more: bool,
 }
@@ -108,7 +114,7 @@ impl Remote {
         }
         let response = self.answer(self.client.get(url).build()).await?;
         let Accounts { accounts, more } = self.json(response).await?;
-        let accounts: Result<_, _> = accounts.iter().map(|name| Account::new(name)).collect();
+        let accounts: Result<_, _> = accounts.iter().map(|listed| Account::new(&listed.account)).collect();
         let accounts = accounts.map_err(|error| CliError::new(&self.base, error))?;
         Ok(AccountsPage { accounts, more })
     }

@@ -5,7 +5,7 @@ use crate::access::{AccountPattern, Entry, Right, Token, Tokens};
 use clap::{Args, Subcommand};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,6 +44,9 @@ pub struct NewTokenArguments {
     /// Requests with it that may wait at a time at each server, instead of the quotas of its accounts
     #[arg(long, value_name = "COUNT")]
     pub quota_waiting: Option<NonZeroU32>,
+    /// Bytes that may be stored in each account that it writes to, instead of the accounts' quota
+    #[arg(long, value_name = "BYTES")]
+    pub quota_bytes: Option<NonZeroU64>,
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
@@ -78,6 +81,7 @@ pub fn token(command: &TokenCommand) -> Result<(), CliError> {
         expires: arguments.expires_in.map(end).transpose()?,
         quota_requests: arguments.quota_requests,
         quota_waiting: arguments.quota_waiting,
+        quota_bytes: arguments.quota_bytes,
     };
     let entry = entry.to_toml().map_err(|error| no_token(&error))?;
     let after = joined(&before, &entry);

@@ -73,6 +73,8 @@ pub struct LockState {
     pub lock: u64,
     /// When the lease ends, in Unix seconds, rounded down.
     pub till: u64,
+    /// When it was granted, in Unix seconds, rounded down. Absent of a lock that was granted before servers told.
+    pub since: Option<u64>,
     /// Who holds it, when the holder said so.
     pub owner: Option<String>,
     /// How many requests wait for it at this frontend.

@@ -94,7 +94,7 @@ async fn everything_is_found_again_after_a_kill() {
         assert_eq!(account.get("gone").await, (0, None), "what was seen expired stays so");
         assert_eq!(account.count("n", 0).await, -7);
         let shown = json!({"ID": "held", "Lock": held.number("Lock"), "Till": held.number("Till"),
-            "Owner": "me", "Waiting": 0});
+            "Since": held.number("Till") - 3600, "Owner": "me", "Waiting": 0});
         assert_eq!(account.held_lock("held").await.unwrap(), shown);
         let refused = account.db(r#"{"LockID":"held","LockDur":1}"#).await;
         refused.refused(409, "lock_timeout", json!({"Till": held.number("Till"), "Owner": "me"}));

@@ -99,7 +99,9 @@ async fn a_duration_of_zero_only_checks() {
     let checked = extend(&account, handle, 0, guarded).await.ok();
     assert_eq!(checked, json!({"Lock": handle, "Till": till, "Version": handle + 1}));
     let shown = account.held_lock("l").await.unwrap();
-    assert_eq!(shown, json!({"ID": "l", "Lock": handle, "Till": till, "Owner": "me", "Waiting": 0}));
+    let shown_before =
+        json!({"ID": "l", "Lock": handle, "Till": till, "Since": till - 300, "Owner": "me", "Waiting": 0});
+    assert_eq!(shown, shown_before);
     assert_eq!(account.get("k").await.0, handle + 1);
     account.unlock("l", handle).await;
     let more = r#","KVSet":[{"Key":"k","Delete":true}]"#;

@@ -146,8 +146,12 @@ async fn locks_are_listed_with_those_who_wait() {
     let second = account.db(r#"{"LockID":"a","LockDur":300}"#).await.ok();
     let _one = account.queue_up("b", 1, r#"{"LockID":"b","LockDur":300,"LockWait":300}"#).await;
     let _two = account.queue_up("b", 2, r#"{"LockID":"b","LockDur":300,"LockWait":300}"#).await;
-    let a = json!({"ID": "a", "Lock": second["Lock"], "Till": second["Till"], "Waiting": 0});
-    let b = json!({"ID": "b", "Lock": first["Lock"], "Till": first["Till"], "Owner": "me", "Waiting": 2});
+    let since = |granted: &Value| granted["Till"].as_u64().unwrap() - 300;
+    // An extended lock is held since it was granted.
+    let extend = format!(r#"{{"LockID":"a","LockDur":600,"UnlockID":"a","Unlock":{}}}"#, second["Lock"]);
+    let till = account.db(&extend).await.ok()["Till"].clone();
+    let a = json!({"ID": "a", "Lock": second["Lock"], "Till": till, "Since": since(&second), "Waiting": 0});
+    let b = json!({"ID": "b", "Lock": first["Lock"], "Till": first["Till"], "Since": since(&first), "Owner": "me", "Waiting": 2});
     assert_eq!(account.list(r#"{"Kind":"Locks"}"#).await.ok(), json!({"Locks": [a, b]}));
     let listed = account.list(r#"{"Kind":"Locks","Limit":1}"#).await.ok();
     assert_eq!(listed, json!({"Locks": [a], "More": true}));

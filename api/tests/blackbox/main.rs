@@ -13,6 +13,7 @@ mod counters;
 mod drain;
 mod durability;
 mod errors;
+mod formats;
 mod grants;
 mod hang_up;
 mod hostile;

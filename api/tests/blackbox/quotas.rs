@@ -81,6 +81,40 @@ async fn places_to_wait_are_counted_and_given_back() {
 }
 
 #[tokio::test]
+async fn what_an_account_stores_is_bounded() {
+    const QUOTA: usize = 100_000;
+    let server = Server::start_with(&[("DRAGON_QUOTA_BYTES", "100000")]);
+    let account = Account::of(&server, "x").on_one_frontend();
+    let value = format!("\"{}\"", "v".repeat(998));
+    let set = |key: usize| format!(r#"{{"KVSet":[{{"Key":"k{key:02}","Value":{value}}}]}}"#);
+    let mut keys = 0;
+    // The account's own row, and the value's name and head.
+    while (2 + 1 + 17 + 8) + (keys + 1) * (2 + 1 + 3 + 17 + 1_000) <= QUOTA {
+        account.db(set(keys)).await.ok();
+        keys += 1;
+    }
+    eventually("the quota is used up", async || {
+        let answer = account.db(set(99)).await;
+        let is_refused = answer.status == 429;
+        if is_refused {
+            assert_too_many(&answer);
+        } else {
+            account.db(r#"{"KVSet":[{"Key":"k99","Delete":true}]}"#).await.ok();
+        }
+        is_refused.then_some(())
+    })
+    .await;
+    // Over and over in the same place it takes no more room; what takes none always passes.
+    let other = account.named("other");
+    for _ in 0..3 * keys {
+        other.db(set(0)).await.ok();
+    }
+    account.get("k00").await;
+    account.db(r#"{"Atomic":[{"Key":"n"}],"KVSet":[{"Key":"k00","Delete":true}]}"#).await.ok();
+    eventually("there is room again", async || (account.db(set(99)).await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
 async fn a_token_can_have_quotas_of_its_own() {
     let file = TokensFile::new();
     let small = file

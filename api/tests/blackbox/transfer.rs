@@ -13,7 +13,7 @@ fn import_bytes(path: &str, media_type: &str, file: &[u8]) -> Vec<u8> {
     [head.as_bytes(), file].concat()
 }
 
-async fn import(account: &Account, query: &str, file: &[u8]) -> Answer {
+pub async fn import(account: &Account, query: &str, file: &[u8]) -> Answer {
     let bytes = import_bytes(&(account.path("import") + query), "application/x-ndjson", file);
     Connection::open(account.address()).await.exchange(&bytes).await
 }
@@ -140,11 +140,16 @@ async fn accounts_are_listed_by_pages() {
     // An import leaves what is the server's own.
     let file = export(&Account::of(&server, "a")).await;
     import(&Account::of(&server, "b.c"), "?mode=replace", &file).await.ok();
-    assert_eq!(ask("").await.ok(), json!({"Accounts": names}));
-    assert_eq!(ask("?limit=2").await.ok(), json!({"Accounts": ["-", "0"], "More": true}));
-    assert_eq!(ask("?limit=4&after=0").await.ok(), json!({"Accounts": ["A", "a", "b.c", "x_y"]}));
+    let listed = |names: &[&str]| names.iter().map(|name| json!({"Account": name})).collect::<Vec<_>>();
+    assert_eq!(ask("").await.ok(), json!({"Accounts": listed(&names)}));
+    assert_eq!(ask("?limit=2").await.ok(), json!({"Accounts": listed(&["-", "0"]), "More": true}));
+    assert_eq!(ask("?limit=4&after=0").await.ok(), json!({"Accounts": listed(&["A", "a", "b.c", "x_y"])}));
     assert_eq!(ask("?after=x_y").await.ok(), json!({"Accounts": []}));
-    for bad in ["?limit=0", "?limit=1001", "?limit=x", "?after=..", "?after=a%20b"] {
+    // The rows of the account and of the key: account, NUL, kind, then what a row begins with, then the content.
+    let bytes = (2 + 1 + 17 + 8) + (2 + 1 + 1 + 17 + 1);
+    let sized = json!({"Accounts": [{"Account": "-", "Bytes": bytes}], "More": true});
+    assert_eq!(ask("?limit=1&sizes=true").await.ok(), sized);
+    for bad in ["?sizes=1", "?limit=0", "?limit=1001", "?limit=x", "?after=..", "?after=a%20b"] {
         ask(bad).await.refused(400, "invalid_request", json!({}));
     }
 }
@@ -229,7 +234,7 @@ async fn a_deleted_account_is_gone_and_its_revision_is_not() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|name| name.as_str().unwrap().to_owned())
+            .map(|listed| listed["Account"].as_str().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
     // What is not there stays as it is.
@@ -257,5 +262,5 @@ async fn a_deleted_account_is_gone_and_its_revision_is_not() {
     let account = Account::of(&server, "doomed");
     assert!(account.lock("held", 300).await > deleted, "a handle came again");
     let answer = Connection::open(account.address()).await.get("/accounts").await.ok();
-    assert_eq!(answer, json!({"Accounts": ["doomed", "other"]}));
+    assert_eq!(answer, json!({"Accounts": [{"Account": "doomed"}, {"Account": "other"}]}));
 }

@@ -164,6 +164,24 @@ pub trait Backend: Send + Sync + 'static {
     /// Never [`BackendError::OutcomeUnknown`]. [`BackendError::Busy`] when too many are under way.
     async fn snapshot(&self, account: &Account) -> Result<Box<dyn Snapshot>>;
 
+    /// How many bytes the account's rows have, names included, at some moment after the call. Exact for small accounts; of
+    /// those of more than some megabytes a store may give what it estimates. A store that can count for less than reading
+    /// everything does so.
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot).
+    async fn stored_bytes(&self, account: &Account) -> Result<u64> {
+        let mut snapshot = self.snapshot(account).await?;
+        let mut bytes = 0;
+        loop {
+            let rows = snapshot.next().await?;
+            if rows.is_empty() {
+                return Ok(bytes);
+            }
+            bytes += rows.iter().map(|(cell, row)| cell.as_bytes().len() + row.len()).sum::<usize>() as u64;
+        }
+    }
+
     /// Deletes up to `limit` rows that have expired by the store's clock (locks a day later, so that
     /// the next holder is told), and returns how many. Ordered with the batches: a row that was
     /// written anew meanwhile stays.

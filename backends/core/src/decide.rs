@@ -261,7 +261,7 @@ impl<R: Rows> Decider<'_, R> {
         if is_held || turn == Turn::Queued {
             let (header, lock) = before.unwrap_or_else(|| {
                 let header = Header { revision: 0, expires_ms: self.now_ms };
-                (header, LockRow { handle: 0, owner: Bytes::new() })
+                (header, LockRow { handle: 0, granted_ms: None, owner: Bytes::new() })
             });
             if !is_held && header.revision > 0 {
                 self.shown_expired_ms = self.shown_expired_ms.max(header.expires_ms);
@@ -276,7 +276,8 @@ impl<R: Rows> Decider<'_, R> {
         }
         let granted = Granted { handle: self.revision, till_ms: self.now_ms + wanted.dur_s * 1_000 };
         let header = Header { revision: self.revision, expires_ms: granted.till_ms };
-        let lock = LockRow { handle: granted.handle, owner: wanted.owner.clone() };
+        let (handle, granted_ms) = (granted.handle, Some(self.now_ms));
+        let lock = LockRow { handle, granted_ms, owner: wanted.owner.clone() };
         self.writes.push((wanted.cell.clone(), Some(layout::write_lock(header, &lock))));
         answer.number("Lock", granted.handle);
         answer.number("Till", granted.till_ms / 1_000);

@@ -1,14 +1,16 @@
-//! Stored rows: what a cell's bytes mean. Format 1, all integers big-endian:
+//! Stored rows: what a cell's bytes mean. Format 1, or 2 of a lock of which it is known when it was granted; all
+//! integers big-endian:
 //!
 //! ```text
-//! byte 0      format version (1)
+//! byte 0      format version
 //! 1..9        revision of the last write: the stamp of the cell
 //! 9..17       expiry, Unix milliseconds; 0 = never
 //! 17..        Meta        time mark (u64); once there was an import also 0 = open, 1 = closed for the import, 2 = and
 //!                         the former content is gone, import (u64), driver (u64)
 //!             Value       the JSON, byte for byte
 //!             Counter     the number (i64)
-//!             Lock        handle (u64), owner (UTF-8, may be empty = none given)
+//!             Lock        handle (u64), in format 2 when it was granted (u64, Unix milliseconds), owner (UTF-8, may be
+//!                         empty = none given)
 //!             Idempotency fingerprint (16 bytes), then 0 = answer not kept,
 //!                         1 + the answer, 2 + the id beside which the answer is kept
 //!             Staged      as that of the cell for which it is staged
@@ -20,6 +22,8 @@ use crate::limits::EXPIRED_LOCK_KEPT_MS;
 use bytes::{BufMut, Bytes, BytesMut};
 
 const FORMAT: u8 = 1;
+/// The format of a lock's row that tells when the lock was granted.
+const FORMAT_WITH_GRANT: u8 = 2;
 /// Bytes of the header that every row begins with; they tell its stamp.
 pub const HEADER_BYTES: usize = 17;
 /// Bytes of a request's fingerprint.
@@ -89,6 +93,8 @@ impl Header {
 pub struct LockRow {
     /// The revision at which it was granted.
     pub handle: u64,
+    /// When it was granted, where that is known: rows of format 1 do not tell.
+    pub granted_ms: Option<UnixMs>,
     /// Who holds it, as the holder said; empty when nothing was said.
     pub owner: Bytes,
 }
@@ -109,8 +115,12 @@ fn damaged(cell: &Cell, what: &'static str) -> Corrupt {
 }
 
 fn begin(header: Header, body_len: usize) -> BytesMut {
+    begin_format(FORMAT, header, body_len)
+}
+
+fn begin_format(format: u8, header: Header, body_len: usize) -> BytesMut {
     let mut row = BytesMut::with_capacity(HEADER_BYTES + body_len);
-    row.put_u8(FORMAT);
+    row.put_u8(format);
     row.put_u64(header.revision);
     row.put_u64(header.expires_ms);
     row
@@ -127,6 +137,7 @@ fn u64_at(row: &[u8], at: usize) -> Option<u64> {
 pub fn header(cell: &Cell, row: &[u8]) -> Result<Header, Corrupt> {
     match row.first() {
         Some(&FORMAT) => {}
+        Some(&FORMAT_WITH_GRANT) if matches!(cell.kind(), Kind::Lock | Kind::Staged) => {}
         Some(_) => return Err(damaged(cell, "unknown row format")),
         None => return Err(damaged(cell, "empty")),
     }
@@ -228,8 +239,12 @@ pub fn read_counter(cell: &Cell, row: Option<&Bytes>) -> Result<i64, Corrupt> {
 /// Writes a lock's row.
 #[must_use]
 pub fn write_lock(header: Header, lock: &LockRow) -> Bytes {
-    let mut row = begin(header, 8 + lock.owner.len());
+    let format = if lock.granted_ms.is_some() { FORMAT_WITH_GRANT } else { FORMAT };
+    let mut row = begin_format(format, header, 16 + lock.owner.len());
     row.put_u64(lock.handle);
+    if let Some(granted_ms) = lock.granted_ms {
+        row.put_u64(granted_ms);
+    }
     row.put_slice(&lock.owner);
     row.freeze()
 }
@@ -240,8 +255,13 @@ pub fn write_lock(header: Header, lock: &LockRow) -> Bytes {
 /// [`Corrupt`] when the row can't be read.
 pub fn read_lock(cell: &Cell, row: &Bytes) -> Result<(Header, LockRow), Corrupt> {
     let header = header(cell, row)?;
-    let handle = u64_at(row, HEADER_BYTES).ok_or_else(|| damaged(cell, "too short"))?;
-    Ok((header, LockRow { handle, owner: row.slice(HEADER_BYTES + 8..) }))
+    let number = |at| u64_at(row, at).ok_or_else(|| damaged(cell, "too short"));
+    let handle = number(HEADER_BYTES)?;
+    let (granted_ms, owner_at) = match row.first() {
+        Some(&FORMAT_WITH_GRANT) => (Some(number(HEADER_BYTES + 8)?), HEADER_BYTES + 16),
+        _ => (None, HEADER_BYTES + 8),
+    };
+    Ok((header, LockRow { handle, granted_ms, owner: row.slice(owner_at..) }))
 }
 
 /// Writes an idempotency id's row.
@@ -288,9 +308,14 @@ mod tests {
     fn short_and_foreign_rows_are_corrupt_not_a_panic() {
         let account = Account::new("a").unwrap();
         let cell = Cell::new(&account, Kind::Lock, "l");
-        let lock = LockRow { handle: 7, owner: Bytes::from_static(b"me") };
-        let row = write_lock(Header { revision: 9, expires_ms: 5 }, &lock);
-        assert_eq!(read_lock(&cell, &row).unwrap(), (Header { revision: 9, expires_ms: 5 }, lock));
+        let header_of_lock = Header { revision: 9, expires_ms: 5 };
+        let lock = |granted_ms| LockRow { handle: 7, granted_ms, owner: Bytes::from_static(b"me") };
+        let granted = write_lock(header_of_lock, &lock(Some(3)));
+        assert_eq!(read_lock(&cell, &granted).unwrap(), (header_of_lock, lock(Some(3))));
+        assert!(read_lock(&cell, &granted.slice(..HEADER_BYTES + 15)).is_err());
+        assert!(header(&Cell::new(&account, Kind::Value, "l"), &granted).is_err());
+        let row = write_lock(header_of_lock, &lock(None));
+        assert_eq!(read_lock(&cell, &row).unwrap(), (header_of_lock, lock(None)));
         for len in 0..HEADER_BYTES + 8 {
             let short = row.slice(..len);
             assert!(read_lock(&cell, &short).is_err());
@@ -298,7 +323,7 @@ mod tests {
             assert!(read_meta(&cell, Some(&short)).is_err());
             assert!(read_idempotency(&cell, &short).is_err());
         }
-        assert!(header(&cell, &[2; 40]).is_err());
+        assert!(header(&cell, &[3; 40]).is_err());
         let replaced = |is_cleared| Some(Replacement { import: 3, is_cleared });
         for (replacement, driver, deleted) in
             [(None, 0, 0), (None, 4, 0), (None, 4, 6), (replaced(false), 4, 0), (replaced(true), 5, 0)]

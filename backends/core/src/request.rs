@@ -4,7 +4,7 @@
 use crate::cell::{Account, Cell, Kind};
 use crate::fingerprint;
 use crate::json;
-use crate::layout::FINGERPRINT_BYTES;
+use crate::layout::{FINGERPRINT_BYTES, HEADER_BYTES};
 use crate::limits::{
     IDEMPOTENCY_TTL_S_DEFAULT, IDEMPOTENCY_TTL_S_MAX, LOCK_DUR_S_MAX, LOCK_WAIT_S_MAX, Limits,
     OWNER_BYTES_MAX, REVISION_MAX, VALUE_TTL_S_MAX,
@@ -415,6 +415,24 @@ impl Request {
     /// [header](crate::layout::Header).
     pub fn reads_whole(&self) -> impl Iterator<Item = &Cell> {
         self.before_sets().chain(self.after_sets())
+    }
+
+    /// How many bytes it adds at most to what is stored, kept answers aside; 0 = it only reads, deletes and gives back.
+    #[must_use]
+    pub fn added_bytes_max(&self) -> usize {
+        let row = |cell: &Cell, content_len: usize| cell.as_bytes().len() + HEADER_BYTES + content_len;
+        let sets = self.sets.iter().map(|set| match &set.change {
+            ValueChange::Put { json, .. } => row(&set.cell, json.len()),
+            ValueChange::Delete => 0,
+        });
+        let counters = self.counters.iter().map(|counter| match counter.change {
+            CounterChange::Add(_) | CounterChange::Set(_) => row(&counter.cell, 8),
+            CounterChange::Read | CounterChange::Delete => 0,
+        });
+        let lock = self.wanted().map_or(0, |wanted| row(&wanted.cell, 16 + wanted.owner.len()));
+        let ids = self.idempotency.iter().flat_map(|idempotency| &idempotency.cells);
+        let ids = ids.map(|cell| row(cell, FINGERPRINT_BYTES + 1));
+        sets.sum::<usize>() + counters.sum::<usize>() + lock + ids.sum::<usize>()
     }
 
     /// About how much memory and log the request takes, in bytes.

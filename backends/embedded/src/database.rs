@@ -9,7 +9,7 @@ use dragon_core::cell::Cell;
 use dragon_core::layout;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::time::Duration;
 
@@ -216,6 +216,24 @@ impl Reader {
         let mut select = self.0.prepare_cached("SELECT row FROM cell WHERE name = ?1").map_err(failed)?;
         let found = select.query_row([&cell.as_bytes()[..]], |row| row.get::<_, Vec<u8>>(0));
         found.optional().map_err(failed)?.map(|stored| checked(cell, stored)).transpose()
+    }
+
+    /// Bytes of all rows of these names, names included. Values are not read for it.
+    pub(crate) fn bytes_of_all(&self, names: &Range<Vec<u8>>) -> Result<u64> {
+        const SUM: &str = "SELECT coalesce(sum(length(name) + length(row) - ?3), 0) FROM cell WHERE name >= ?1 AND name < ?2";
+        let mut select = self.0.prepare_cached(SUM).map_err(failed)?;
+        let bytes =
+            select.query_row(params![names.start, names.end, CRC_BYTES as i64], |row| row.get::<_, i64>(0));
+        bytes.map(i64::cast_unsigned).map_err(failed)
+    }
+
+    /// The same of one row; 0 = there is none.
+    pub(crate) fn bytes_of(&self, cell: &Cell) -> Result<u64> {
+        let name = cell.as_bytes();
+        let mut select =
+            self.0.prepare_cached("SELECT length(row) FROM cell WHERE name = ?1").map_err(failed)?;
+        let len = select.query_row([&name[..]], |row| row.get::<_, i64>(0)).optional().map_err(failed)?;
+        Ok(len.map_or(0, |len| len.cast_unsigned() + name.len() as u64 - CRC_BYTES as u64))
     }
 
     /// Runs reads in one transaction: from the first one on, or from [`Self::pin`] on, at one moment.

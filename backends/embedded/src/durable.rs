@@ -139,6 +139,21 @@ impl Durable {
         Ok(AccountRows::new(reader, names, layered.rows))
     }
 
+    /// How many bytes the account's rows have, names included.
+    pub(crate) fn stored_bytes(&self, reader: &mut Reader, account: &Account) -> Result<u64> {
+        let names = all_of(account);
+        self.order_names();
+        let look = |layers: &Layers| layers.stretch(&names.start, &names.start, usize::MAX);
+        self.at_one_moment(reader, look, |reader, layered| {
+            let mut bytes = reader.bytes_of_all(&names)?;
+            for (cell, row) in layered.rows {
+                bytes -= reader.bytes_of(&cell)?;
+                bytes += row.map_or(0, |row| cell.as_bytes().len() + row.len()) as u64;
+            }
+            Ok(bytes)
+        })
+    }
+
     /// Cells that a sweep may delete at that time. The cursor goes on where the last sweep ended, since the
     /// database shows what was swept until that is moved.
     pub(crate) fn swept(

@@ -291,6 +291,18 @@ impl Backend for EmbeddedStore {
         Ok(Box::new(snapshot.await?))
     }
 
+    async fn stored_bytes(&self, account: &Account) -> Result<u64> {
+        let (shared, account) = (Arc::clone(&self.0), account.clone());
+        blocking(move || {
+            shared.progress.check()?;
+            // One of its own, since it may take a while.
+            let mut reader = open_reader(&shared.database).map_err(failed)?;
+            let counted = shared.durable.stored_bytes(&mut reader, &account);
+            counted.inspect_err(|error| shared.progress.stop_if_corrupt(error))
+        })
+        .await
+    }
+
     async fn sweep(&self, limit: usize) -> Result<usize> {
         let shared = Arc::clone(&self.0);
         let (swept, durable) = blocking(move || shared.sweep(limit)).await?;

@@ -6,12 +6,15 @@ use crate::keys::{CellKey, Keys};
 use crate::rows::{damaged, split_head};
 use bytes::{Bytes, BytesMut};
 use dragon_contract::{AccountsPage, BackendError, stored_cell};
-use dragon_core::cell::{Account, Cell, Kind, past};
+use dragon_core::cell::{Account, Cell, Kind, all_of, past};
 use dragon_core::page::{Page, Query};
 use foundationdb::options::StreamingMode;
 use foundationdb::{RangeOption, Transaction};
 use futures_util::TryStreamExt as _;
 use std::ops::{ControlFlow, Range};
+
+/// Accounts up to this size are counted: the cluster estimates from samples, which says little of small ones.
+const EXACT_BYTES_MAX: u64 = 8 << 20;
 
 /// A row whose pieces are still to come.
 struct Begun {
@@ -78,6 +81,24 @@ fn refuse_incomplete(begun: Option<Begun>) -> Result<(), Failure> {
         None => Ok(()),
         Some(begun) => Err(damaged(&begun.cell, "lacks a piece")),
     }
+}
+
+/// How many bytes the account's rows have, names included: what the cluster estimates, where that is much.
+pub(crate) async fn stored_bytes(frontend: &Frontend, account: &Account) -> Result<u64, Failure> {
+    let transaction = frontend.begin()?;
+    let names = all_of(account);
+    let (begin, end) = (frontend.keys.name(&names.start), frontend.keys.name(&names.end));
+    let estimate = transaction.get_estimated_range_size_bytes(&begin, &end).await?.cast_unsigned();
+    if estimate > EXACT_BYTES_MAX {
+        return Ok(estimate);
+    }
+    let mut bytes = 0;
+    each_row(&transaction, &frontend.keys, &names, |cell, row| {
+        bytes += (cell.as_bytes().len() + row.len()) as u64;
+        Ok(ControlFlow::Continue(()))
+    })
+    .await?;
+    Ok(bytes)
 }
 
 pub(crate) async fn accounts(

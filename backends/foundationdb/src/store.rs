@@ -221,6 +221,11 @@ impl Backend for FoundationDbStore {
         snapshots::begin(&self.0.frontend, account).await
     }
 
+    async fn stored_bytes(&self, account: &Account) -> Result<u64> {
+        self.refuse_unless_open()?;
+        read(|| pages::stored_bytes(&self.0.frontend, account)).await
+    }
+
     /// Sweeps only where this frontend is the one elected to.
     async fn sweep(&self, limit: usize) -> Result<usize> {
         if !self.0.findings.is_sweeper() {

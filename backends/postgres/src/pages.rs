@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::rows::{self, Found, StoreClock, Wanted, named_row};
 use dragon_contract::{AccountsPage, BackendError, NamedRow, stored_cell};
-use dragon_core::cell::{Account, past};
+use dragon_core::cell::{Account, Cell, all_of, past};
 use dragon_core::page::{Page, Query};
 use sqlx::{Connection as _, PgConnection, Row as _};
 use std::ops::Range;
@@ -91,4 +91,17 @@ pub(crate) async fn accounts(
     }
     transaction.rollback().await?;
     Ok(page)
+}
+
+/// How many bytes the account's rows have, names included. Values, which lie apart, are not read for it.
+pub(crate) async fn stored_bytes(connection: &mut PgConnection, account: &Account) -> Result<u64, Failure> {
+    const SUM: &str = "SELECT coalesce(sum(octet_length(name) + octet_length(content)), 0)::bigint FROM cell \
+        WHERE lane = $1 AND name >= $2 AND name < $3";
+    let names = all_of(account);
+    let mut transaction = connection.begin_with(ONE_MOMENT).await?;
+    let sum =
+        sqlx::query_scalar(SUM).bind(rows::lane(&Cell::meta(account))).bind(names.start).bind(names.end);
+    let bytes: i64 = sum.fetch_one(&mut *transaction).await?;
+    transaction.rollback().await?;
+    Ok(bytes.cast_unsigned())
 }

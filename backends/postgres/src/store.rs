@@ -251,6 +251,15 @@ impl Backend for PostgresStore {
         Ok(Box::new(self.0.snapshots.begin(&self.0.frontend.sessions, account).await?))
     }
 
+    async fn stored_bytes(&self, account: &Account) -> Result<u64> {
+        self.refuse_unless_open()?;
+        in_time(async {
+            let mut connection = self.0.pool.acquire().await?;
+            pages::stored_bytes(&mut connection, account).await
+        })
+        .await
+    }
+
     /// Sweeps only where this frontend is the one elected to.
     async fn sweep(&self, limit: usize) -> Result<usize> {
         if !self.0.findings.is_sweeper() {

@@ -258,7 +258,8 @@ impl Decoder {
         if owner.len() > OWNER_BYTES_MAX {
             return Err(self.wrong(format!("Owner is longer than {OWNER_BYTES_MAX} bytes")));
         }
-        Ok((cell, layout::write_lock(header, &LockRow { handle: line.lock, owner })))
+        let granted_ms = line.since_ms.map(|since_ms| self.time(since_ms)).transpose()?;
+        Ok((cell, layout::write_lock(header, &LockRow { handle: line.lock, granted_ms, owner })))
     }
 
     fn idempotency(&self, line: IdempotencyLine<'_>) -> Result<NamedRow, FormatError> {

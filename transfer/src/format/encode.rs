@@ -105,6 +105,9 @@ fn row_line((cell, row): &NamedRow) -> Result<Option<Answer>, Corrupt> {
             let (_, lock) = layout::read_lock(cell, row)?;
             let mut line = begin("Lock", "ID", cell.id(), header);
             line.number("Lock", lock.handle);
+            if let Some(granted_ms) = lock.granted_ms {
+                line.number("SinceMs", granted_ms);
+            }
             if !lock.owner.is_empty() {
                 line.text("Owner", text(&lock.owner));
             }

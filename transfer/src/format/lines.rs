@@ -57,6 +57,7 @@ pub(super) struct LockLine {
     pub(super) version: u64,
     pub(super) expires_ms: UnixMs,
     pub(super) lock: u64,
+    pub(super) since_ms: Option<UnixMs>,
     pub(super) owner: Option<String>,
 }
 

@@ -66,10 +66,9 @@ fn row(kind: Kind) -> impl Strategy<Value = Bytes> {
                 Kind::Counter => write_counter(Header { revision, expires_ms: 0 }, number),
                 Kind::Lock => {
                     let handle = 1 + number.unsigned_abs() % revision;
-                    write_lock(
-                        leased,
-                        &LockRow { handle, owner: if tag == 0 { Bytes::new() } else { id.into() } },
-                    )
+                    let granted_ms = (number > 0).then_some(expires_ms);
+                    let owner = if tag == 0 { Bytes::new() } else { id.into() };
+                    write_lock(leased, &LockRow { handle, granted_ms, owner })
                 }
                 Kind::Idempotency => {
                     let kept = match tag {

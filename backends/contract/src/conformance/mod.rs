@@ -34,7 +34,7 @@ pub use ordering::{
     a_dropped_commit_happens, atomicity, order_of_pipelined_commits, order_within_a_batch,
     order_within_a_request, reads_follow_answers,
 };
-pub use sizes::{large_requests, large_values, many_keys};
+pub use sizes::{large_requests, large_values, many_keys, stored_bytes_add_up};
 pub use snapshots::{snapshot_is_one_moment, snapshot_is_whole, snapshots_tear_no_request};
 pub use sweeps::{sweep_spares_what_is_rewritten, sweep_takes_only_the_expired, sweep_wakes};
 pub use values::{bytes_as_sent, counters, revisions, value_expiry, versions_only_rise};
@@ -66,7 +66,7 @@ macro_rules! conformance_suite {
             many_writers_one_counter one_creator order_of_pipelined_commits order_within_a_batch
             order_within_a_request random_load_replays reads_follow_answers revisions scan_bounds
             scan_by_pages scan_hides_expired scan_is_one_moment scan_isolation
-            snapshot_is_one_moment snapshot_is_whole snapshots_tear_no_request
+            snapshot_is_one_moment snapshot_is_whole snapshots_tear_no_request stored_bytes_add_up
             sweep_spares_what_is_rewritten sweep_takes_only_the_expired sweep_wakes value_expiry
             versions_only_rise
         }

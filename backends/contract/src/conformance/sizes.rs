@@ -1,9 +1,9 @@
 //! As much as a request may carry.
 
-use super::client::{Ask, Client, ask, cell, json, number};
+use super::client::{Ask, Client, account, ask, cell, json, number};
 use crate::Backend;
 use dragon_core::cell::Kind;
-use dragon_core::layout;
+use dragon_core::layout::{self, HEADER_BYTES};
 use dragon_core::limits::{OPERATIONS_MAX, REQUEST_BYTES_MAX, VALUE_BYTES_MAX};
 use std::sync::Arc;
 
@@ -75,4 +75,26 @@ pub async fn large_requests(store: Arc<dyn Backend>) {
             assert!(layout::value(&row.expect("it was stored")) == value, "a value of round {round}");
         }
     }
+}
+
+/// What an account stores is told: all of it, nothing of its neighbours', and as it is now.
+pub async fn stored_bytes_add_up(store: Arc<dyn Backend>) {
+    let name = "stored-bytes";
+    let stored_bytes = async |name| store.stored_bytes(&account(name)).await.expect("it is told");
+    let client = Client::new(Arc::clone(&store));
+    assert_eq!(stored_bytes(name).await, 0);
+    client.apply(ask("stored-bytes-").set("neighbour", "1")).await;
+    client.apply(ask("stored-byte").set("neighbour", "1")).await;
+    assert_eq!(stored_bytes(name).await, 0);
+    let of_row =
+        |kind, id: &str, content: usize| cell(name, kind, id).as_bytes().len() + HEADER_BYTES + content;
+    let meta = of_row(Kind::Meta, "", 8);
+    client.apply(ask(name).set("large", long_string(VALUE_BYTES_MAX, 1)).set("k", "12").add("n", 1)).await;
+    let [large, small] = [VALUE_BYTES_MAX, 2].map(|bytes| of_row(Kind::Value, "large", bytes));
+    let others = meta + of_row(Kind::Value, "k", 2) + of_row(Kind::Counter, "n", 8);
+    assert_eq!(stored_bytes(name).await, (others + large) as u64);
+    client.apply(ask(name).set("large", "12")).await;
+    assert_eq!(stored_bytes(name).await, (others + small) as u64);
+    client.apply(ask(name).delete("large")).await;
+    assert_eq!(stored_bytes(name).await, others as u64);
 }

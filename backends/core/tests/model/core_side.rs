@@ -134,7 +134,7 @@ impl Core {
             Kind::Lock => {
                 let (_, lock) = layout::read_lock(cell, row).unwrap();
                 let owner = std::str::from_utf8(&lock.owner).unwrap();
-                json!([header.revision, header.expires_ms, lock.handle, owner])
+                json!([header.revision, header.expires_ms, lock.handle, lock.granted_ms, owner])
             }
             Kind::Idempotency => {
                 let answer = if header.expires_ms > mark_ms { self.kept(cell, row) } else { Value::Null };

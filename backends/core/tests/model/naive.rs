@@ -59,6 +59,7 @@ pub struct Counter {
 #[derive(Clone, Debug)]
 pub struct Lease {
     pub handle: u64,
+    granted_ms: u64,
     changed_at: u64,
     owner: String,
     till_ms: u64,
@@ -158,7 +159,8 @@ impl Partition {
             stored["Counter"][key] = json!([counter.revision, counter.number]);
         }
         for (id, lease) in &self.locks {
-            stored["Lock"][id] = json!([lease.changed_at, lease.till_ms, lease.handle, lease.owner]);
+            stored["Lock"][id] =
+                json!([lease.changed_at, lease.till_ms, lease.handle, lease.granted_ms, lease.owner]);
         }
         for (id, used) in &self.ids {
             // The answer of an id that is over may be gone: another request may have taken the id over
@@ -283,7 +285,8 @@ impl Partition {
         }
         let till_ms = look.now_ms + body["LockDur"].as_u64().unwrap() * 1_000;
         let owner = body["LockOwner"].as_str().unwrap_or_default().to_owned();
-        let lease = Lease { handle: revision, changed_at: revision, owner, till_ms };
+        let granted_ms = look.now_ms;
+        let lease = Lease { handle: revision, granted_ms, changed_at: revision, owner, till_ms };
         self.locks.insert(id.to_owned(), lease);
         answer.insert("Lock".into(), revision.into());
         answer.insert("Till".into(), (till_ms / 1_000).into());

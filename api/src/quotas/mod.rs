@@ -1,16 +1,21 @@
 //! How much one account may ask for, so that the others get their share. Each server counts for itself.
 
+mod stored;
+
 use crate::access::{KnownToken, Permit};
 use crate::error::{ApiError, Code};
 use clap::Args;
+use dragon_contract::Backend;
 use dragon_core::cell::Account;
+use dragon_core::request::Request;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
+use stored::Stored;
 
 /// How often accounts that have asked for nothing lately are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
@@ -27,6 +32,10 @@ pub struct QuotaSettings {
     /// Requests of each account that may wait for a lock or a change at a time; a token may have a quota of its own
     #[arg(long, env = "DRAGON_QUOTA_WAITING", value_name = "COUNT")]
     pub quota_waiting: Option<NonZeroU32>,
+
+    /// Bytes that each account may store, keys and what each row takes besides included; a token may have a quota of its own for the accounts that it writes to
+    #[arg(long, env = "DRAGON_QUOTA_BYTES", value_name = "BYTES")]
+    pub quota_bytes: Option<NonZeroU64>,
 }
 
 /// What has been asked for lately.
@@ -35,6 +44,8 @@ pub(crate) struct Quotas {
     requests: Option<DefaultKeyedRateLimiter<Account>>,
     waiting_max: Option<NonZeroU32>,
     waiting: Mutex<HashMap<Counted, u32>>,
+    bytes_max: Option<NonZeroU64>,
+    stored: Stored,
 }
 
 /// Whose requests are counted together.
@@ -53,7 +64,13 @@ impl Quotas {
     pub(crate) fn new(settings: &QuotaSettings) -> Arc<Self> {
         let requests =
             settings.quota_requests.map(|requests| RateLimiter::keyed(Quota::per_second(requests)));
-        Arc::new(Self { requests, waiting_max: settings.quota_waiting, waiting: Mutex::default() })
+        Arc::new(Self {
+            requests,
+            waiting_max: settings.quota_waiting,
+            waiting: Mutex::default(),
+            bytes_max: settings.quota_bytes,
+            stored: Stored::default(),
+        })
     }
 
     /// Counts a request.
@@ -104,10 +121,29 @@ impl Quotas {
         Ok(Some(Place { quotas: Arc::clone(self), counted }))
     }
 
+    /// How many bytes may be stored in an account by requests with this permit.
+    pub(crate) fn bytes_max(&self, permit: &Permit) -> Option<NonZeroU64> {
+        permit.token.as_ref().and_then(|token| token.entry.quota_bytes).or(self.bytes_max)
+    }
+
+    /// Lets a request pass, if what it adds fits into so many bytes.
+    ///
+    /// # Errors
+    /// When they are used up.
+    pub(crate) async fn admit(
+        &self,
+        backend: &Arc<dyn Backend>,
+        request: &Request,
+        bytes_max: NonZeroU64,
+    ) -> Result<(), ApiError> {
+        self.stored.admit(backend, request, bytes_max).await
+    }
+
     /// Forgets what is of no use any more, again and again.
     pub(crate) async fn keep_small(self: Arc<Self>) {
         loop {
             tokio::time::sleep(FORGET_EVERY).await;
+            self.stored.forget();
             if let Some(requests) = &self.requests {
                 requests.retain_recent();
                 requests.shrink_to_fit();
