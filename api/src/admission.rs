@@ -7,6 +7,10 @@ use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::quotas::Quotas;
 use crate::route::Route;
+use crate::traces::{TRACEPARENT, Traces};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::Span as _;
+use opentelemetry_sdk::trace::Span;
 use poem::Request;
 use poem::http::header;
 use std::fmt;
@@ -24,6 +28,7 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 pub(crate) struct Head<'a> {
     pub(crate) claim: Claim<'a>,
     pub(crate) request_id: Option<&'a [u8]>,
+    pub(crate) traceparent: Option<&'a [u8]>,
 }
 
 impl<'a> Head<'a> {
@@ -35,7 +40,7 @@ impl<'a> Head<'a> {
         let (host, origin) = (value(header::HOST.as_str()).or(authority), value(header::ORIGIN.as_str()));
         let authorization = value(header::AUTHORIZATION.as_str());
         let claim = Claim { route, account, host, origin, authorization };
-        Self { claim, request_id: value(REQUEST_ID) }
+        Self { claim, request_id: value(REQUEST_ID), traceparent: value(TRACEPARENT) }
     }
 }
 
@@ -46,6 +51,7 @@ pub(crate) struct Admission {
     quotas: Arc<Quotas>,
     access_log: AccessLog,
     metrics: Arc<Metrics>,
+    traces: Option<Arc<Traces>>,
     /// Request ids that two servers hardly share: a random number of this process, and a count.
     process: u64,
     count: AtomicU64,
@@ -59,6 +65,8 @@ pub(crate) struct Ticket {
     /// The token that the request came with.
     token: Option<Arc<KnownToken>>,
     begun: Instant,
+    /// Where it is traced.
+    span: Option<Span>,
 }
 
 impl Admission {
@@ -67,9 +75,10 @@ impl Admission {
         quotas: Arc<Quotas>,
         access_log: AccessLog,
         metrics: Arc<Metrics>,
+        traces: Option<Arc<Traces>>,
     ) -> Self {
         let process = RandomState::new().hash_one(std::process::id());
-        Self { access, quotas, access_log, metrics, process, count: AtomicU64::new(0) }
+        Self { access, quotas, access_log, metrics, traces, process, count: AtomicU64::new(0) }
     }
 
     /// Takes a request in, and says what it may do.
@@ -77,7 +86,9 @@ impl Admission {
         let request_id = self.request_id(head.request_id);
         let permit = self.access.permit(&head.claim);
         let token = permit.as_ref().ok().and_then(|permit| permit.token.clone());
-        let ticket = Ticket { request_id, route: head.claim.route, token, begun: Instant::now() };
+        let route = head.claim.route;
+        let span = self.traces.as_ref().and_then(|traces| traces.begin(route, head.traceparent));
+        let ticket = Ticket { request_id, route, token, begun: Instant::now(), span };
         (ticket, permit.and_then(|permit| self.admit_with(permit, &head.claim)))
     }
 
@@ -90,17 +101,28 @@ impl Admission {
     }
 
     /// Notes how a request was answered.
-    pub(crate) fn answered(&self, ticket: &Ticket, method: &str, code: u16) {
+    pub(crate) fn answered(&self, ticket: &mut Ticket, method: &str, code: u16) {
         let took = ticket.begun.elapsed();
         self.metrics.answered(ticket.route, code, took);
         let (request_id, route) = (&ticket.request_id, ticket.route.name());
         let token = ticket.token.as_ref().map(|token| token.entry.name.as_str());
+        let trace_id =
+            ticket.span.as_ref().map(|span| tracing::field::display(span.span_context().trace_id()));
         match self.access_log {
             AccessLog::Failed | AccessLog::All if code >= 500 => {
-                tracing::warn!(%request_id, method, route, code, token, ?took, "request failed");
+                tracing::warn!(%request_id, method, route, code, token, trace_id, ?took, "request failed");
             }
-            AccessLog::All => tracing::info!(%request_id, method, route, code, token, ?took, "request"),
+            AccessLog::All => {
+                tracing::info!(%request_id, method, route, code, token, trace_id, ?took, "request")
+            }
             AccessLog::Off | AccessLog::Failed => {}
+        }
+        if let Some(span) = &mut ticket.span {
+            span.set_attribute(KeyValue::new("dragon.request_id", request_id.to_string()));
+            if let Some(token) = token {
+                span.set_attribute(KeyValue::new("dragon.token", token.to_owned()));
+            }
+            Traces::end(span, ticket.route, method, code);
         }
     }
 

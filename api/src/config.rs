@@ -5,6 +5,7 @@ use crate::cli::{BackupCommand, ExportArguments, ImportArguments, TokenCommand};
 use crate::quotas::QuotaSettings;
 use crate::serve::ServeError;
 use crate::tls::TlsSettings;
+use crate::traces::TraceSettings;
 use clap::builder::RangedU64ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
@@ -138,6 +139,10 @@ pub struct Settings {
     /// What to log: off, error, warn, info, debug, trace, or a filter such as `info,dragon_waiters=debug`
     #[arg(long, env = "DRAGON_LOG", default_value = "info", value_parser = log_filter, value_name = "FILTER")]
     pub log: String,
+
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceSettings,
 
     /// Who may come.
     #[command(flatten, next_help_heading = "Access")]

@@ -21,6 +21,7 @@ mod service;
 mod shared_stream;
 mod stores;
 pub mod tls;
+mod traces;
 mod transfer;
 mod wire;
 

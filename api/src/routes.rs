@@ -520,7 +520,7 @@ impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
         let account = route.account(request.uri().path()).map(Cow::into_owned);
         let (method, version) = (request.method().clone(), request.version());
         let head = Head::of(route, account.as_deref(), &request);
-        let (ticket, admitted) = self.admission.admit(&head);
+        let (mut ticket, admitted) = self.admission.admit(&head);
         let result = match admitted {
             // What access knows no needs of must not find its way to anything.
             Ok(_) if route == Route::Other => {
@@ -544,7 +544,7 @@ impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
                 None => from_framework(&error, route).response(),
             },
         };
-        self.admission.answered(&ticket, method.as_str(), response.status().as_u16());
+        self.admission.answered(&mut ticket, method.as_str(), response.status().as_u16());
         let id = HeaderValue::try_from(ticket.request_id.to_string());
         let id = id.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), id);

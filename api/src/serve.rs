@@ -13,12 +13,14 @@ use crate::routes::endpoint;
 use crate::service::Service;
 use crate::stores::Stores;
 use crate::tls::Tls;
+use crate::traces::Traces;
 use dragon_contract::{Backend, jittered};
 use dragon_embedded::OpenError;
 use dragon_postgres::ConnectError;
 use dragon_waiters::Frontend;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use opentelemetry_otlp::ExporterBuildError;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
@@ -65,6 +67,9 @@ pub enum ServeError {
     /// The certificate can't be used.
     #[error(transparent)]
     Tls(ReloadError),
+    /// Traces can't be sent.
+    #[error("can't send traces: {0}")]
+    Traces(#[from] ExporterBuildError),
     /// The operating system refused something else.
     #[error("can't start: {0}")]
     Io(#[from] io::Error),
@@ -104,12 +109,19 @@ pub fn run_on(
     open: impl AsyncFnOnce(&mut Metrics) -> Result<Served, ServeError>,
 ) -> Result<(), ServeError> {
     raise_file_limit();
+    let traces = settings.traces.start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(settings, open))
+    let served = runtime.block_on(serve(settings, traces.clone(), open));
+    drop(runtime);
+    if let Some(traces) = traces {
+        traces.close();
+    }
+    served
 }
 
 async fn serve(
     settings: &Settings,
+    traces: Option<Arc<Traces>>,
     open: impl AsyncFnOnce(&mut Metrics) -> Result<Served, ServeError>,
 ) -> Result<(), ServeError> {
     settings.access.check(settings.listen)?;
@@ -145,6 +157,7 @@ async fn serve(
         metrics,
         fast_path: settings.fast_path,
         access_log: settings.access_log,
+        traces,
         stop: stop.clone(),
     };
     let mut serving_all = vec![serving.start(listener, access, tls, settings.max_connections.get().into())];
@@ -188,6 +201,7 @@ struct Serving {
     metrics: Arc<Metrics>,
     fast_path: bool,
     access_log: AccessLog,
+    traces: Option<Arc<Traces>>,
     stop: CancellationToken,
 }
 
@@ -200,9 +214,14 @@ impl Serving {
         tls: Option<Tls>,
         connections_max: i64,
     ) -> JoinHandle<()> {
-        let Self { service, backups, metrics, fast_path, access_log, stop } = self;
-        let admission =
-            Arc::new(Admission::new(access, Arc::clone(&service.quotas), *access_log, Arc::clone(metrics)));
+        let Self { service, backups, metrics, fast_path, access_log, traces, stop } = self;
+        let admission = Arc::new(Admission::new(
+            access,
+            Arc::clone(&service.quotas),
+            *access_log,
+            Arc::clone(metrics),
+            traces.clone(),
+        ));
         let fast = FastPath { service: service.clone(), admission: Arc::clone(&admission) };
         let endpoint = endpoint(service.clone(), backups.clone(), Arc::clone(metrics), admission);
         let connections = Connections {

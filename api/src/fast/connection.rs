@@ -59,7 +59,7 @@ impl FastPath {
         // When the rest of the request that has begun to arrive is left to others.
         let mut rest_until = None;
         loop {
-            let (ticket, asked) = match parse(&input) {
+            let (mut ticket, asked) = match parse(&input) {
                 Parsed::Plain(plain) if plain.body.len() <= self.service.limits.request_bytes => {
                     let taken = self.take(&plain);
                     let bytes = plain.bytes;
@@ -105,7 +105,7 @@ impl FastPath {
             };
             // While the server drains too: a client must not send its next request just when the connection is closed.
             let is_last = stop.is_cancelled() || self.service.frontend.is_draining();
-            self.send(stream, &ticket, answer, is_last, &mut output).await?;
+            self.send(stream, &mut ticket, answer, is_last, &mut output).await?;
             if is_last {
                 return Ok(Left::Closed);
             }
@@ -115,9 +115,9 @@ impl FastPath {
 
     /// Takes a request in.
     fn take(&self, plain: &Plain<'_>) -> (Ticket, Result<Asked, ApiError>) {
-        let &Plain { route, account, host, origin, authorization, request_id, .. } = plain;
+        let &Plain { route, account, host, origin, authorization, request_id, traceparent, .. } = plain;
         let claim = Claim { route, account: Some(account), host, origin, authorization };
-        let (ticket, admitted) = self.admission.admit(&Head { claim, request_id });
+        let (ticket, admitted) = self.admission.admit(&Head { claim, request_id, traceparent });
         (ticket, admitted.and_then(|permit| self.ask(plain, &permit)))
     }
 
@@ -135,7 +135,7 @@ impl FastPath {
     async fn send(
         &self,
         stream: &mut TcpStream,
-        ticket: &Ticket,
+        ticket: &mut Ticket,
         answer: Result<Option<Bytes>, ApiError>,
         is_last: bool,
         output: &mut Vec<u8>,

@@ -3,6 +3,7 @@
 use crate::admission::REQUEST_ID;
 use crate::json_body::is_json;
 use crate::route::Route;
+use crate::traces::TRACEPARENT;
 use std::mem::MaybeUninit;
 
 /// Headers of a plain request; one with more is not plain.
@@ -32,6 +33,7 @@ pub(super) struct Plain<'b> {
     pub(super) origin: Option<&'b [u8]>,
     pub(super) authorization: Option<&'b [u8]>,
     pub(super) request_id: Option<&'b [u8]>,
+    pub(super) traceparent: Option<&'b [u8]>,
     /// Whether the body is declared as JSON, or not at all.
     pub(super) is_json: bool,
     pub(super) body: &'b [u8],
@@ -59,10 +61,19 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
     }
     let whole = head_bytes + body_bytes;
     let Some(body) = bytes.get(head_bytes..whole) else { return Parsed::Partial(whole - bytes.len()) };
-    let Headers { host, origin, authorization, request_id, is_json, .. } = headers;
-    let plain =
-        Plain { route, account, host, origin, authorization, request_id, is_json, body, bytes: whole };
-    Parsed::Plain(plain)
+    let Headers { host, origin, authorization, request_id, traceparent, is_json, .. } = headers;
+    Parsed::Plain(Plain {
+        route,
+        account,
+        host,
+        origin,
+        authorization,
+        request_id,
+        traceparent,
+        is_json,
+        body,
+        bytes: whole,
+    })
 }
 
 /// The route and the account of a path that needs no decoding.
@@ -81,6 +92,7 @@ struct Headers<'b> {
     origin: Option<&'b [u8]>,
     authorization: Option<&'b [u8]>,
     request_id: Option<&'b [u8]>,
+    traceparent: Option<&'b [u8]>,
     is_json: bool,
 }
 
@@ -89,7 +101,8 @@ impl<'b> Headers<'b> {
     fn of(headers: &[httparse::Header<'b>]) -> Option<Self> {
         let mut content_type = None;
         let mut content_length = None;
-        let (mut host, mut origin, mut authorization, mut request_id) = (None, None, None, None);
+        let (mut host, mut origin, mut authorization) = (None, None, None);
+        let (mut request_id, mut traceparent) = (None, None);
         for header in headers {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             let slot = match header.name.len() {
@@ -98,6 +111,7 @@ impl<'b> Headers<'b> {
                 13 if is("authorization") => &mut authorization,
                 12 if is("content-type") => &mut content_type,
                 12 if is(REQUEST_ID) => &mut request_id,
+                11 if is(TRACEPARENT) => &mut traceparent,
                 14 if is("content-length") => &mut content_length,
                 10 if is("connection") && !header.value.eq_ignore_ascii_case(b"keep-alive") => return None,
                 6 if is("expect") => return None,
@@ -114,7 +128,7 @@ impl<'b> Headers<'b> {
             None => None,
         };
         let is_json = is_json(content_type);
-        Some(Self { content_length, host, origin, authorization, request_id, is_json })
+        Some(Self { content_length, host, origin, authorization, request_id, traceparent, is_json })
     }
 }
 

@@ -30,6 +30,7 @@ mod requests;
 mod service;
 mod support;
 mod tls;
+mod traces;
 mod transfer;
 mod values;
 mod watch;
