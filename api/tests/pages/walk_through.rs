@@ -32,30 +32,70 @@ fn without_times(line: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-#[test]
-fn a_lost_store_comes_back_as_the_page_says() {
-    let folder = tempfile::tempdir().unwrap();
-    let s3 = PrivateS3::start();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+/// A shell in this folder with the program on its path and nothing set of it. However it ends, no server stays.
+fn start_shell(folder: &Path, variables: impl IntoIterator<Item = (&'static str, String)>) -> Shell {
     let programs = Path::new(env!("CARGO_BIN_EXE_cloud-dragon")).parent().unwrap().to_owned();
     let path = env::var_os("PATH").unwrap();
     let path = env::join_paths([programs].into_iter().chain(env::split_paths(&path))).unwrap();
     let mut bash = Command::new("bash");
-    bash.current_dir(folder.path()).env("PATH", path).envs(s3.environment());
+    bash.current_dir(folder).env("PATH", path).envs(variables);
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DRAGON_")) {
         bash.env_remove(name);
     }
     let mut shell = Shell::start(&mut bash, without_times);
-    // However this ends, no server stays.
     shell.tell("trap 'kill -9 $(jobs -p) 2> /dev/null' EXIT\n");
-    let (_, walk) = PAGE.split_once("### A walk-through").unwrap();
+    shell
+}
+
+fn free_port() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+}
+
+/// Does what a part of the page says, with other ports. How many blocks that were.
+fn run(shell: &mut Shell, part: &str, ports: &[(&str, String)]) -> usize {
     let mut ran = 0;
-    for mut block in blocks(walk) {
-        block.commands = block.commands.replace("8080", &port);
+    for mut block in blocks(part) {
+        for (port, free) in ports {
+            block.commands = block.commands.replace(port, free);
+        }
         shell.begin(block);
         shell.finish();
         ran += 1;
     }
+    ran
+}
+
+/// What follows a heading, up to the next of the same level.
+fn part(heading: &str) -> &'static str {
+    let (_, after) = PAGE.split_once(heading).unwrap();
+    after.split("\n## ").next().unwrap()
+}
+
+#[test]
+fn a_lost_store_comes_back_as_the_page_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let s3 = PrivateS3::start();
+    let mut shell = start_shell(folder.path(), s3.environment());
+    let ran = run(&mut shell, part("### A walk-through"), &[("8080", free_port())]);
     assert!(ran >= 5, "only {ran} blocks were found");
     shell.tell("kill $!\nwait\nexit\n");
+}
+
+#[test]
+fn three_servers_come_into_being_as_the_page_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let s3 = PrivateS3::start();
+    let postgres = dragon_private_postgres::Server::start_with_tcp("");
+    let (_, address) =
+        postgres.tcp_url().split_once('@').map(|(user, at)| (user.to_owned(), at.to_owned())).unwrap();
+    let postgres_port = address.trim_start_matches("127.0.0.1:").trim_end_matches("/postgres").to_owned();
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().display().to_string();
+    let variables = s3.environment().into_iter().chain([("CLOUD_DRAGON", repository)]);
+    let mut shell = start_shell(folder.path(), variables);
+    // The one in Prometheus' configuration stays.
+    let mut ports = vec![("5432", postgres_port), ("9090", free_port())];
+    ports.extend(["8081", "8082", "8083"].map(|port| (port, free_port())));
+    let ran = run(&mut shell, part("## From nothing to three servers"), &ports);
+    assert!(ran >= 8, "only {ran} blocks were found");
+    shell.tell("kill $(jobs -p)\nwait\nexit\n");
 }
