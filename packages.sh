@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing of the programs named, from Debian's packages: cc curl etcd faketime openssl
-# pgbouncer postgresql prometheus protoc python redis strace.
+# pgbouncer postgresql prometheus protoc python redis strace wrk.
 set -eu
 
 as_root() {
@@ -15,7 +15,7 @@ missing=""
 for program; do
     case "$program" in
     cc) has cc || missing="$missing gcc libc6-dev" ;;
-    curl | openssl | prometheus | strace) has "$program" || missing="$missing $program" ;;
+    curl | openssl | prometheus | strace | wrk) has "$program" || missing="$missing $program" ;;
     # The library is what is used, not the program.
     faketime)
         ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
