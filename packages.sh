@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing of the programs named, from Debian's packages: cc curl etcd faketime openssl
-# pgbouncer postgresql prometheus protoc python redis strace wrk.
+# pgbouncer postgresql prometheus protoc python3 redis strace wrk.
 set -eu
 
 as_root() {
@@ -32,8 +32,8 @@ for program; do
             ;;
         esac
         ;;
-    # With what makes its environments, which Debian keeps apart.
-    python) python3 -c "import ensurepip, venv" 2>/dev/null || missing="$missing python3-venv" ;;
+    # Debian keeps what makes virtual environments apart.
+    python3) python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3 python3-venv" ;;
     redis) has redis-server || missing="$missing redis-server" ;;
     *)
         echo "packages.sh knows no $program" >&2

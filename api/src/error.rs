@@ -21,6 +21,8 @@ use std::time::Duration;
 const RETRY_AFTER_S: u64 = 1;
 /// A server that goes down sends its clients back one by one, over so many seconds: they would all come to the others at once.
 const RETRY_SPREAD: Duration = Duration::from_secs(5);
+/// Longest message, in bytes. What the client sent may be part of it, which it has already.
+const MESSAGE_BYTES_MAX: usize = 2_048;
 /// How to say who one is (RFC 6750).
 pub(crate) const SCHEME: &str = "Bearer";
 
@@ -141,7 +143,8 @@ pub struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), fields: Vec::new(), allowed: None, retry_after_s: None }
+        let message = shortened(message.into());
+        Self { code, message, fields: Vec::new(), allowed: None, retry_after_s: None }
     }
 
     fn store_unavailable() -> Self {
@@ -329,6 +332,17 @@ impl From<Rejection> for ApiError {
             }
         }
     }
+}
+
+/// A message without the middle of one that is too long: what is wrong is said at either end.
+fn shortened(message: String) -> String {
+    const HALF: usize = MESSAGE_BYTES_MAX / 2 - '…'.len_utf8();
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return message;
+    }
+    let begin = &message[..message.floor_char_boundary(HALF)];
+    let end = &message[message.ceil_char_boundary(message.len() - HALF)..];
+    format!("{begin}…{end}")
 }
 
 /// 1 to 5 seconds, by chance.

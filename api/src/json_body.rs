@@ -198,6 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_client_sent_does_not_make_a_message_long() {
+        for letter in ["x", "é", "\u{1f409}"] {
+            let text = letter.repeat(1 << 20);
+            let unknown = problem(&format!("{{\"{text}\":1}}"));
+            let typed = problem(&format!("{{\"LockDur\":\"{text}\"}}"));
+            for (problem, told) in [(unknown, "expected one of"), (typed, "LockDur: ")] {
+                assert!(problem.len() <= 2_048 && problem.contains(told), "{problem}");
+            }
+        }
+    }
+
+    #[test]
     fn values_are_kept_byte_for_byte() {
         for value in [
             "null",

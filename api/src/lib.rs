@@ -9,11 +9,14 @@ pub mod config;
 mod connections;
 mod error;
 mod fast;
+#[doc(hidden)]
+pub mod fuzzing;
 mod json_body;
 pub mod logging;
 mod metrics;
 pub mod quotas;
 pub mod reload;
+mod responses;
 mod route;
 mod routes;
 pub mod serve;

@@ -1,12 +1,13 @@
 //! The routes: thin, described for OpenAPI, and one endpoint around them that gives every answer its
 //! request id and every error its form.
 
-use crate::access::{Permit, Right};
+use crate::access::{Permitted, Right};
 use crate::admission::{Admission, Head, REQUEST_ID};
 use crate::backups::{BackupHealth, BackupShape, Backups, BackupsAnswer};
 use crate::error::{ApiError, Code, ErrorShape, NO_PATH_MESSAGE, from_framework};
 use crate::json_body::{JsonBody, discard};
 use crate::metrics::Metrics;
+use crate::responses::{answer_meta, health_meta, response, text_meta};
 use crate::route::Route;
 use crate::service::{Asked, Service};
 use crate::transfer::{
@@ -14,6 +15,8 @@ use crate::transfer::{
 };
 use crate::wire::db::{DbAnswer, DbRequest, ValueState};
 use crate::wire::list::{ListAnswer, ListRequest};
+use crate::wire::object::close;
+use crate::wire::scalar::AccountName;
 use crate::wire::watch::WatchRequest;
 use bytes::Bytes;
 use dragon_core::limits::Limits;
@@ -21,11 +24,9 @@ use dragon_transfer::Mode;
 use dragon_waiters::Frontend;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderName, HeaderValue, StatusCode, Version, header};
-use poem::web::Data;
 use poem::{Endpoint, EndpointExt as _, IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload::{Json, PlainText};
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::types::{ToJSON as _, Type};
 use poem_openapi::{ApiResponse, LicenseObject, Object, OpenApi, OpenApiService, Tags};
 use std::borrow::Cow;
@@ -60,39 +61,6 @@ impl<T: Send> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
         Response::builder().header(header::CONTENT_TYPE, "application/json").body(self.json)
     }
-}
-
-fn error_responses(statuses: &[(u16, &'static str)]) -> Vec<MetaResponse> {
-    let response = |(status, description): &(u16, &'static str)| MetaResponse {
-        description,
-        status: Some(*status),
-        status_range: None,
-        content: vec![MetaMediaType { content_type: "application/json", schema: ErrorShape::schema_ref() }],
-        headers: vec![],
-    };
-    statuses.iter().map(response).collect()
-}
-
-pub(crate) fn answer_meta<T: Type>(more: &[(u16, &'static str)]) -> MetaResponses {
-    let mut responses = vec![MetaResponse {
-        description: "Done, and durable",
-        status: Some(200),
-        status_range: None,
-        content: vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }],
-        headers: vec![],
-    }];
-    responses.extend(error_responses(&[
-        (400, "`invalid_request`: the message names the field and says what to change"),
-        (401, "`unauthorized`: no token, or one that is not known or has expired"),
-        (403, "`forbidden`: the token does not have the right; or a host or origin that is not the server's own"),
-        (413, "`payload_too_large`: the body, a value, or the answer is too large"),
-        (429, "`too_many_requests`: over a quota; send it again after Retry-After seconds"),
-        (415, "`unsupported_media_type`: the body is declared as something other than JSON"),
-        (503, "`unavailable`: nothing was applied, send it again after Retry-After seconds"),
-    ]));
-    responses.extend(error_responses(more));
-    responses.sort_by_key(|response| response.status);
-    MetaResponses { responses }
 }
 
 impl ApiResponse for Answer<DbAnswer> {
@@ -140,16 +108,7 @@ impl ApiResponse for WatchAnswer {
     fn meta() -> MetaResponses {
         let mut meta = answer_meta::<ValueState>(&[]);
         meta.responses[0].description = "The key has another version than the one given";
-        meta.responses.insert(
-            1,
-            MetaResponse {
-                description: "Nothing changed in the time given",
-                status: Some(204),
-                status_range: None,
-                content: vec![],
-                headers: vec![],
-            },
-        );
+        meta.responses.insert(1, response(204, "Nothing changed in the time given", Vec::new()));
         meta
     }
 
@@ -162,7 +121,7 @@ impl ApiResponse for WatchAnswer {
 impl ApiResponse for Answer<AccountsAnswer> {
     fn meta() -> MetaResponses {
         let mut meta = answer_meta::<AccountsAnswer>(&[]);
-        meta.responses.retain(|response| !matches!(response.status, Some(413 | 415)));
+        meta.responses.retain(|response| !matches!(response.status, Some(404 | 413 | 415)));
         meta.responses[0].description = "A page of accounts";
         meta
     }
@@ -215,7 +174,7 @@ impl ApiResponse for Answer<BackupShape> {
         let conflict = "`backups_off`: the server has no place for backups; or `backup_under_way`";
         let failed = "`backup_failed`: the bucket can't be reached or refuses; the message says why";
         let mut meta = answer_meta::<BackupShape>(&[(409, conflict), (502, failed)]);
-        meta.responses.retain(|response| !matches!(response.status, Some(400 | 413 | 415)));
+        meta.responses.retain(|response| !matches!(response.status, Some(400 | 404 | 413 | 415)));
         meta.responses[0].description = "The backup, all of which is in the bucket";
         meta
     }
@@ -231,7 +190,7 @@ impl ApiResponse for Answer<BackupsAnswer> {
         let conflict = "`backups_off`: the server has no place for backups";
         let failed = "`backup_failed`: the bucket can't be reached or refuses; the message says why";
         let mut meta = answer_meta::<BackupsAnswer>(&[(409, conflict), (502, failed)]);
-        meta.responses.retain(|response| !matches!(response.status, Some(413 | 415)));
+        meta.responses.retain(|response| !matches!(response.status, Some(404 | 413 | 415)));
         meta.responses[0].description = "A page of backups";
         meta
     }
@@ -244,14 +203,38 @@ impl ApiResponse for Answer<BackupsAnswer> {
 
 impl ApiResponse for Answer<HealthAnswer> {
     fn meta() -> MetaResponses {
-        let mut meta = answer_meta::<HealthAnswer>(&[]);
-        meta.responses.retain(|response| matches!(response.status, Some(200 | 503)));
+        let mut meta = health_meta::<HealthAnswer>();
         meta.responses[0].description = "It can do its work";
         meta
     }
 
     fn register(registry: &mut Registry) {
         HealthAnswer::register(registry);
+        ErrorShape::register(registry);
+    }
+}
+
+/// What the server counts.
+struct MetricsAnswer(String);
+
+impl MetricsAnswer {
+    const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+}
+
+impl IntoResponse for MetricsAnswer {
+    fn into_response(self) -> Response {
+        Response::builder().header(header::CONTENT_TYPE, Self::MEDIA_TYPE).body(self.0)
+    }
+}
+
+impl ApiResponse for MetricsAnswer {
+    fn meta() -> MetaResponses {
+        let mut meta = text_meta(Self::MEDIA_TYPE);
+        meta.responses[0].description = "Metrics in OpenMetrics' text form";
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
         ErrorShape::register(registry);
     }
 }
@@ -267,8 +250,8 @@ struct HealthAnswer {
 }
 
 impl HealthAnswer {
-    fn ok() -> Json<Self> {
-        Json(Self { status: "ok".into(), backups: None })
+    fn ok(backups: Option<BackupHealth>) -> Answer<Self> {
+        Bytes::from(Self { status: "ok".into(), backups }.to_json_string()).into()
     }
 }
 
@@ -305,11 +288,11 @@ impl Operations {
     async fn db(
         &self,
         /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
-        account: Path<String>,
-        permit: Data<&Permit>,
+        account: Path<AccountName>,
+        permit: Permitted,
         request: JsonBody<DbRequest>,
     ) -> poem::Result<Answer<DbAnswer>> {
-        self.answer(|service| service.db(&account, request.0, permit.0)).await
+        self.answer(|service| service.db(&account, request.0, &permit.0)).await
     }
 
     /// Wait for a key to change
@@ -321,12 +304,12 @@ impl Operations {
     async fn watch(
         &self,
         /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
-        account: Path<String>,
-        permit: Data<&Permit>,
+        account: Path<AccountName>,
+        permit: Permitted,
         request: JsonBody<WatchRequest>,
     ) -> poem::Result<WatchAnswer> {
         let service = self.service()?;
-        Ok(WatchAnswer(service.answer(service.watch(&account, request.0, permit.0)?).await?))
+        Ok(WatchAnswer(service.answer(service.watch(&account, request.0, &permit.0)?).await?))
     }
 
     /// List values, counters or locks
@@ -336,7 +319,8 @@ impl Operations {
     async fn list(
         &self,
         /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
-        account: Path<String>,
+        account: Path<AccountName>,
+        _permit: Permitted,
         request: JsonBody<ListRequest>,
     ) -> poem::Result<Answer<ListAnswer>> {
         self.answer(|service| service.list(&account, request.0)).await
@@ -349,12 +333,13 @@ impl Operations {
     async fn accounts(
         &self,
         /// Only accounts after this one: the last one of the page before.
-        after: Query<Option<String>>,
+        after: Query<Option<AccountName>>,
         /// At most so many; 100 when not given.
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u64>>,
         /// Whether to tell how many bytes each stores. Most stores count through the rows of an account for that.
         sizes: Query<Option<bool>>,
+        _permit: Permitted,
     ) -> poem::Result<Answer<AccountsAnswer>> {
         let with_sizes = sizes.0.unwrap_or_default();
         Ok(self.service()?.accounts(after.0.as_deref(), limit.0, with_sizes).await?.into())
@@ -373,7 +358,8 @@ impl Operations {
     async fn delete_account(
         &self,
         /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
-        account: Path<String>,
+        account: Path<AccountName>,
+        _permit: Permitted,
     ) -> poem::Result<Answer<DeleteAnswer>> {
         Ok(delete_account(&self.service()?.frontend, &account).await?.into())
     }
@@ -386,7 +372,8 @@ impl Operations {
     async fn export(
         &self,
         /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
-        account: Path<String>,
+        account: Path<AccountName>,
+        _permit: Permitted,
     ) -> poem::Result<ExportAnswer> {
         Ok(ExportAnswer::begin(&self.service()?.frontend, &account).await?)
     }
@@ -400,7 +387,8 @@ impl Operations {
     async fn import(
         &self,
         /// The account: an isolated partition, 1 to 128 of `A-Z a-z 0-9 _ . -`.
-        account: Path<String>,
+        account: Path<AccountName>,
+        _permit: Permitted,
         /// What to do with what is in the account; `empty` when not given.
         mode: Query<Option<ImportMode>>,
         file: ImportBody,
@@ -413,7 +401,7 @@ impl Operations {
     ///
     /// Of all accounts, each as of one moment. It is taken to its end even if the client hangs up.
     #[oai(path = "/backups", method = "post", operation_id = "takeBackup", tag = "Tag::Backups")]
-    async fn take_backup(&self) -> poem::Result<Answer<BackupShape>> {
+    async fn take_backup(&self, _permit: Permitted) -> poem::Result<Answer<BackupShape>> {
         Ok(Bytes::from(self.backups.take().await?.to_json_string()).into())
     }
 
@@ -428,6 +416,7 @@ impl Operations {
         /// At most so many; 100 when not given.
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u64>>,
+        _permit: Permitted,
     ) -> poem::Result<Answer<BackupsAnswer>> {
         Ok(Bytes::from(self.backups.list(after.0.as_deref(), limit.0).await?.to_json_string()).into())
     }
@@ -437,31 +426,29 @@ impl Operations {
     /// Whether it can do its work, and, for those with the right `admin`, how what it does beside that goes: a backup that fails
     /// does not make it unready.
     #[oai(path = "/health", method = "get", operation_id = "health", tag = "Tag::Operation")]
-    async fn health(&self, permit: Data<&Permit>) -> poem::Result<Answer<HealthAnswer>> {
+    async fn health(&self, permit: Permitted) -> poem::Result<Answer<HealthAnswer>> {
         self.service()?.frontend.ready().await.map_err(ApiError::from)?;
-        let backups = if permit.allows(Right::Admin) { self.backups.health().await? } else { None };
-        Ok(Bytes::from(HealthAnswer { status: "ok".into(), backups }.to_json_string()).into())
+        let backups = if permit.0.allows(Right::Admin) { self.backups.health().await? } else { None };
+        Ok(HealthAnswer::ok(backups))
     }
 
     /// Whether the process lives
     #[oai(path = "/health/live", method = "get", operation_id = "live", tag = "Tag::Operation")]
-    async fn live(&self) -> Json<HealthAnswer> {
-        HealthAnswer::ok()
+    async fn live(&self) -> Answer<HealthAnswer> {
+        HealthAnswer::ok(None)
     }
 
     /// Whether the server can do its work and is not going down
     #[oai(path = "/health/ready", method = "get", operation_id = "ready", tag = "Tag::Operation")]
-    async fn ready(&self) -> poem::Result<Json<HealthAnswer>> {
+    async fn ready(&self) -> poem::Result<Answer<HealthAnswer>> {
         self.service()?.frontend.ready().await.map_err(ApiError::from)?;
-        Ok(HealthAnswer::ok())
+        Ok(HealthAnswer::ok(None))
     }
 
     /// What the server counts, in Prometheus' text form
     #[oai(path = "/metrics", method = "get", operation_id = "metrics", tag = "Tag::Operation")]
-    async fn metrics(&self) -> poem_openapi::payload::Response<PlainText<String>> {
-        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        poem_openapi::payload::Response::new(PlainText(self.metrics.text()))
-            .header(header::CONTENT_TYPE, content_type)
+    async fn metrics(&self, _permit: Permitted) -> MetricsAnswer {
+        MetricsAnswer(self.metrics.text())
     }
 }
 
@@ -475,11 +462,16 @@ fn open_api(operations: Operations) -> OpenApiService<Operations, ()> {
         .server("http://127.0.0.1:8080")
 }
 
+/// The objects of requests: fields that are not known are refused in them.
+const CLOSED: [&str; 6] =
+    ["DbRequest", "AtomicOperation", "SetOperation", "GetOperation", "ListRequest", "WatchRequest"];
+
 /// The OpenAPI document, as it is committed.
 #[must_use]
 pub fn document() -> String {
-    open_api(Operations { service: None, backups: Backups::default(), metrics: Arc::new(Metrics::new()) })
-        .spec()
+    let operations =
+        Operations { service: None, backups: Backups::default(), metrics: Arc::new(Metrics::new()) };
+    close(open_api(operations).spec(), CLOSED)
 }
 
 /// All routes, with what surrounds them.
@@ -493,7 +485,7 @@ pub(crate) fn endpoint(
     let frontend = service.frontend.clone();
     let operations = open_api(Operations { service: Some(service), backups, metrics });
     let docs = operations.swagger_ui();
-    let document = operations.spec();
+    let document = close(operations.spec(), CLOSED);
     let document = poem::endpoint::make_sync(move |_| {
         Response::builder().header(header::CONTENT_TYPE, "application/json").body(document.clone())
     });
@@ -553,5 +545,34 @@ impl<E: Endpoint<Output: IntoResponse>> Endpoint for Surrounded<E> {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::SCHEME;
+
+    #[test]
+    fn objects_of_requests_have_no_other_fields() {
+        let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+        for name in CLOSED {
+            let schema = &document["components"]["schemas"][name];
+            assert_eq!(schema["additionalProperties"], false, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_named_where_one_may_be_asked_for() {
+        let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+        assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], SCHEME);
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            let is_for_all = matches!(path.as_str(), "/health/live" | "/health/ready");
+            for (method, operation) in operations.as_object().unwrap() {
+                let either = serde_json::json!([{"bearer": []}, {}]);
+                let expected = if is_for_all { &serde_json::Value::Null } else { &either };
+                assert_eq!(&operation["security"], expected, "{method} {path}");
+            }
+        }
     }
 }

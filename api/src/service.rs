@@ -71,21 +71,14 @@ impl Service {
         permit: &Permit,
     ) -> Result<Asked, ApiError> {
         let account = Account::new(account)?;
-        check_id(&request.id, &self.limits, || "ID".into())?;
-        let seen = request.version.unwrap_or(0);
-        check_range("Version", seen, 0, REVISION_MAX)?;
-        let wait_s = request.wait.unwrap_or(WATCH_WAIT_S_DEFAULT);
-        check_range("Wait", wait_s, 0, WATCH_WAIT_S_MAX)?;
-        let key = Cell::new(&account, Kind::Value, &request.id);
-        let place = if wait_s > 0 { self.quotas.place(&account, permit)? } else { None };
-        Ok(Asked::Watch { key, account, seen, wait: Duration::from_secs(wait_s), place })
+        let (key, seen, wait) = watched_key(&account, &request, &self.limits)?;
+        let place = if wait.is_zero() { None } else { self.quotas.place(&account, permit)? };
+        Ok(Asked::Watch { key, account, seen, wait, place })
     }
 
     /// `POST /list/{account}`.
     pub(crate) fn list(&self, account: &str, request: ListRequest) -> Result<Asked, ApiError> {
-        let kind = Kind::from(request.kind.unwrap_or_default());
-        let (prefix, after) = (request.prefix.unwrap_or_default(), request.after.unwrap_or_default());
-        Ok(Asked::List(Query::new(Account::new(account)?, kind, prefix, after, request.limit, &self.limits)?))
+        Ok(Asked::List(list_query(Account::new(account)?, request, &self.limits)?))
     }
 
     /// `GET /accounts`.
@@ -149,6 +142,27 @@ impl Service {
             }
         }
     }
+}
+
+/// What a watch asks for: the key, the version that is known of it, and how long to wait.
+pub(crate) fn watched_key(
+    account: &Account,
+    request: &WatchRequest,
+    limits: &Limits,
+) -> Result<(Cell, u64, Duration), ApiError> {
+    check_id(&request.id, limits, || "ID".into())?;
+    let seen = request.version.map_or(0, |version| version.0);
+    check_range("Version", seen, 0, REVISION_MAX)?;
+    let wait_s = request.wait.unwrap_or(WATCH_WAIT_S_DEFAULT);
+    check_range("Wait", wait_s, 0, WATCH_WAIT_S_MAX)?;
+    Ok((Cell::new(account, Kind::Value, &request.id), seen, Duration::from_secs(wait_s)))
+}
+
+/// The page that is asked for.
+pub(crate) fn list_query(account: Account, request: ListRequest, limits: &Limits) -> Result<Query, ApiError> {
+    let kind = Kind::from(request.kind.unwrap_or_default());
+    let (prefix, after) = (request.prefix.unwrap_or_default(), request.after.unwrap_or_default());
+    Ok(Query::new(account, kind, prefix, after, request.limit, limits)?)
 }
 
 fn write_page(kind: Kind, page: Page, waiting: Vec<usize>) -> Result<Bytes, layout::Corrupt> {

@@ -3,7 +3,7 @@
 
 use crate::error::{ApiError, Code, ErrorShape};
 use crate::json_body::throw_away;
-use crate::routes::answer_meta;
+use crate::responses::{answer_meta, content};
 use bytes::Bytes;
 use dragon_contract::BackendError;
 use dragon_core::answer::Answer;
@@ -13,7 +13,7 @@ use dragon_waiters::{Failure, Frontend};
 use futures_util::{Stream, StreamExt as _, stream};
 use poem::http::header;
 use poem::{Body, IntoResponse, Request, RequestBody, Response};
-use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaResponses, MetaSchemaRef, Registry};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaResponses, Registry};
 use poem_openapi::types::Type as _;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, Enum, ExtractParamOptions, Object};
 use std::io;
@@ -176,10 +176,7 @@ impl IntoResponse for ExportAnswer {
 }
 
 fn lines_content() -> Vec<MetaMediaType> {
-    vec![MetaMediaType {
-        content_type: MEDIA_TYPE,
-        schema: MetaSchemaRef::Inline(Box::new(String::schema_ref().unwrap_inline().clone())),
-    }]
+    content::<String>(MEDIA_TYPE)
 }
 
 impl ApiResponse for ExportAnswer {

@@ -2,6 +2,7 @@
 
 mod guard;
 mod pattern;
+mod permitted;
 mod settings;
 mod token;
 mod tokens;
@@ -11,6 +12,7 @@ use crate::reload::Reloaded;
 use crate::route::{Need, Route};
 use guard::Guard;
 pub use pattern::AccountPattern;
+pub(crate) use permitted::Permitted;
 pub use settings::{AccessError, AccessSettings};
 use std::sync::Arc;
 pub use token::Token;

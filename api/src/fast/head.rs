@@ -15,7 +15,7 @@ pub(super) const REQUEST_BYTES_MAX: usize = 64 << 10;
 
 /// What stands at the beginning of a connection's bytes.
 #[derive(Debug, PartialEq)]
-pub(super) enum Parsed<'b> {
+pub(crate) enum Parsed<'b> {
     /// The beginning of what may become a plain request: so many bytes are missing at least.
     Partial(usize),
     /// A plain request, all of it.
@@ -26,23 +26,23 @@ pub(super) enum Parsed<'b> {
 
 /// A plain request.
 #[derive(Debug, PartialEq)]
-pub(super) struct Plain<'b> {
-    pub(super) route: Route,
-    pub(super) account: &'b str,
-    pub(super) host: Option<&'b [u8]>,
-    pub(super) origin: Option<&'b [u8]>,
-    pub(super) authorization: Option<&'b [u8]>,
-    pub(super) request_id: Option<&'b [u8]>,
-    pub(super) traceparent: Option<&'b [u8]>,
+pub(crate) struct Plain<'b> {
+    pub(crate) route: Route,
+    pub(crate) account: &'b str,
+    pub(crate) host: Option<&'b [u8]>,
+    pub(crate) origin: Option<&'b [u8]>,
+    pub(crate) authorization: Option<&'b [u8]>,
+    pub(crate) request_id: Option<&'b [u8]>,
+    pub(crate) traceparent: Option<&'b [u8]>,
     /// Whether the body is declared as JSON, or not at all.
-    pub(super) is_json: bool,
-    pub(super) body: &'b [u8],
+    pub(crate) is_json: bool,
+    pub(crate) body: &'b [u8],
     /// Head and body together.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Looks at what has arrived.
-pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
+pub(crate) fn parse(bytes: &[u8]) -> Parsed<'_> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut []);
     let head_bytes = match request.parse_with_uninit_headers(bytes, &mut headers) {

@@ -11,3 +11,4 @@ mod connection;
 mod head;
 
 pub(crate) use connection::{FastPath, Left};
+pub(crate) use head::{Parsed, parse};

@@ -1,7 +1,7 @@
 //! `POST /db/{account}`.
 
 use super::object::objects;
-use super::scalar::{Handle, RawJson, present};
+use super::scalar::{Handle, RawJson, Version, present};
 use dragon_core::request::{AtomicDraft, Draft, SetDraft};
 use poem_openapi::Object;
 use serde::Deserialize;
@@ -10,12 +10,21 @@ use serde::Deserialize;
 /// of it does. `null` is the same as absent, except in `Value`.
 #[derive(Debug, Default, Deserialize, Object)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
-#[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
+#[oai(rename_all = "PascalCase", skip_serializing_if_is_none, nullable_all)]
 pub struct DbRequest {
     /// Refuse the request if any of these was used before; remember them, with the answer, if it is
     /// applied. None may be given twice.
     #[serde(rename = "IdempotencyIDs")]
-    #[oai(rename = "IdempotencyIDs", validator(max_items = 100))]
+    #[oai(
+        rename = "IdempotencyIDs",
+        validator(
+            max_items = 100,
+            unique_items = true,
+            min_length = 1,
+            max_length = 512,
+            pattern = r"^[^\x00]*$"
+        )
+    )]
     pub idempotency_ids: Option<Vec<String>>,
     /// For how many seconds the ids are remembered; 86400 when not given.
     #[serde(rename = "IdempotencyTTL")]
@@ -24,13 +33,13 @@ pub struct DbRequest {
     /// The lock to give back. With the same `LockID`, the lock to extend; with another one, the lock to
     /// pass on from.
     #[serde(rename = "UnlockID")]
-    #[oai(rename = "UnlockID", validator(min_length = 1, max_length = 512))]
+    #[oai(rename = "UnlockID", validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub unlock_id: Option<String>,
     /// The handle that the lock `UnlockID` was granted with.
     pub unlock: Option<Handle>,
     /// The lock to take. The rest of the request is applied in the same instant.
     #[serde(rename = "LockID")]
-    #[oai(rename = "LockID", validator(min_length = 1, max_length = 512))]
+    #[oai(rename = "LockID", validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub lock_id: Option<String>,
     /// The lease in seconds, required with `LockID`. 0 only checks that an extended lock is still held.
     #[oai(validator(minimum(value = "0"), maximum(value = "86400")))]
@@ -61,15 +70,19 @@ pub struct DbRequest {
 #[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
 pub struct AtomicOperation {
     /// The counter.
-    #[oai(validator(min_length = 1, max_length = 512))]
+    #[oai(validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub key: String,
     /// Add this. The request is refused when the sum leaves the signed 64-bit range.
+    #[oai(nullable)]
     pub add: Option<i64>,
     /// Set it to this.
+    #[oai(nullable)]
     pub set: Option<i64>,
     /// Remove it.
+    #[oai(nullable)]
     pub delete: Option<bool>,
     /// Refuse the request unless the counter was this before it.
+    #[oai(nullable)]
     pub if_eq: Option<i64>,
 }
 
@@ -79,20 +92,22 @@ pub struct AtomicOperation {
 #[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
 pub struct SetOperation {
     /// The key.
-    #[oai(validator(min_length = 1, max_length = 512))]
+    #[oai(validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub key: String,
     /// The value to store, at most 1 MiB and 128 levels deep.
     #[serde(default, deserialize_with = "present")]
     pub value: Option<RawJson>,
     /// Remove the key.
+    #[oai(nullable)]
     pub delete: Option<bool>,
     /// In how many seconds the key expires. Without it the key stays, also where an earlier write gave
     /// a time.
     #[serde(rename = "TTL")]
-    #[oai(rename = "TTL", validator(minimum(value = "1"), maximum(value = "3153600000")))]
+    #[oai(rename = "TTL", nullable, validator(minimum(value = "1"), maximum(value = "3153600000")))]
     pub ttl: Option<u64>,
     /// Refuse the request unless the key had this version before it; 0 = must not exist.
-    pub if_version: Option<u64>,
+    #[oai(nullable)]
+    pub if_version: Option<Version>,
 }
 
 /// A value to read.
@@ -101,7 +116,7 @@ pub struct SetOperation {
 #[oai(rename_all = "PascalCase")]
 pub struct GetOperation {
     /// The key.
-    #[oai(validator(min_length = 1, max_length = 512))]
+    #[oai(validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub key: String,
 }
 
@@ -184,7 +199,7 @@ impl From<SetOperation> for SetDraft {
             value: operation.value.map(RawJson::into_bytes),
             delete: operation.delete.unwrap_or_default(),
             ttl_s: operation.ttl,
-            if_version: operation.if_version,
+            if_version: operation.if_version.map(|version| version.0),
         }
     }
 }

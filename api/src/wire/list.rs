@@ -8,13 +8,13 @@ use serde::Deserialize;
 /// One page of a name space, in key order (bytes).
 #[derive(Debug, Default, Deserialize, Object)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
-#[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
+#[oai(rename_all = "PascalCase", skip_serializing_if_is_none, nullable_all)]
 pub struct ListRequest {
     /// Only keys that begin with this.
-    #[oai(validator(max_length = 512))]
+    #[oai(validator(max_length = 512, pattern = r"^[^\x00]*$"))]
     pub prefix: Option<String>,
     /// Only keys after this one: the last key of the page before.
-    #[oai(validator(max_length = 512))]
+    #[oai(validator(max_length = 512, pattern = r"^[^\x00]*$"))]
     pub after: Option<String>,
     /// At most so many entries; 100 when not given.
     #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]

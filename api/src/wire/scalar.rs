@@ -1,14 +1,16 @@
 //! Values that JSON types do not cover: a raw value, and a handle.
 
 use bytes::Bytes;
+use dragon_core::limits::ACCOUNT_BYTES_MAX;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
-use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
+use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type};
 use serde::de::{Deserializer, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 
 /// Any JSON value, kept byte for byte.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -64,6 +66,30 @@ impl<'de> Deserialize<'de> for Handle {
     }
 }
 
+/// A version of a key: from 0 to 2^63 - 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Version(pub u64);
+
+/// The name of an account as a path or a query has it, not checked yet: both ways of serving refuse it with the same words.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct AccountName(pub String);
+
+impl Deref for AccountName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl ParseFromParameter for AccountName {
+    fn parse_from_parameter(text: &str) -> ParseResult<Self> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// Implements what the OpenAPI document needs of a type that is read and written by serde.
 macro_rules! documented {
     ($type:ty, $name:literal, $schema:expr) => {
@@ -114,12 +140,29 @@ documented!(
     MetaSchema {
         description: Some("The handle that the lock was granted with: a number, or a string of its digits."),
         one_of: vec![
-            MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("integer", "int64"))),
+            MetaSchemaRef::Inline(Box::new(version_schema())),
             MetaSchemaRef::Inline(Box::new(MetaSchema {
-                pattern: Some("^[0-9]{1,19}$".into()),
+                // 2^63 - 1 has 19 digits too, the first of which is a 9.
+                pattern: Some("^[0-8]?[0-9]{1,18}$".into()),
                 ..MetaSchema::new("string")
             })),
         ],
         ..MetaSchema::ANY
     }
 );
+documented!(Version, "version", version_schema());
+documented!(
+    AccountName,
+    "account",
+    MetaSchema {
+        min_length: Some(1),
+        max_length: Some(ACCOUNT_BYTES_MAX),
+        // Neither . nor .., written without a look ahead, which not every reader of patterns knows.
+        pattern: Some(r"^([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9_.-])[A-Za-z0-9_.-]*$".into()),
+        ..MetaSchema::new("string")
+    }
+);
+
+fn version_schema() -> MetaSchema {
+    MetaSchema { minimum: Some(0.0), ..MetaSchema::new_with_format("integer", "int64") }
+}

@@ -1,5 +1,6 @@
 //! `POST /watch/{account}`.
 
+use super::scalar::Version;
 use poem_openapi::Object;
 use serde::Deserialize;
 
@@ -10,12 +11,12 @@ use serde::Deserialize;
 pub struct WatchRequest {
     /// The key.
     #[serde(rename = "ID")]
-    #[oai(rename = "ID", validator(min_length = 1, max_length = 512))]
+    #[oai(rename = "ID", validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub id: String,
     /// The version that the client knows; 0, the default = it knows of no such key.
-    #[oai(validator(minimum(value = "0")))]
-    pub version: Option<u64>,
+    #[oai(nullable)]
+    pub version: Option<Version>,
     /// How many seconds to wait; 60 when not given, 0 looks once.
-    #[oai(validator(minimum(value = "0"), maximum(value = "300")))]
+    #[oai(nullable, validator(minimum(value = "0"), maximum(value = "300")))]
     pub wait: Option<u64>,
 }

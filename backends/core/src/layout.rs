@@ -190,11 +190,14 @@ pub fn write_meta(meta: Meta) -> Bytes {
 /// [`Corrupt`] when the row can't be read.
 pub fn read_meta(cell: &Cell, row: Option<&Bytes>) -> Result<Meta, Corrupt> {
     let Some(row) = row else { return Ok(Meta::default()) };
-    let revision = header(cell, row)?.revision;
+    let Header { revision, expires_ms: 0 } = header(cell, row)? else {
+        return Err(damaged(cell, "an account's row that expires"));
+    };
     let mark_ms = u64_at(row, HEADER_BYTES).ok_or_else(|| damaged(cell, "too short"))?;
     let after = &row[HEADER_BYTES + 8..];
     let (replacement, driver, deleted) = match (after.first(), u64_at(after, 1), u64_at(after, 9)) {
         (None, ..) => (None, 0, 0),
+        (_, _, Some(0)) => return Err(damaged(cell, "an import without a driver")),
         (Some(0), Some(deleted), Some(driver)) if after.len() == 17 => (None, driver, deleted),
         (Some(&state @ (1 | 2)), Some(import), Some(driver)) if after.len() == 17 => {
             (Some(Replacement { import, is_cleared: state == 2 }), driver, 0)
@@ -233,7 +236,8 @@ pub fn write_counter(header: Header, number: i64) -> Bytes {
 pub fn read_counter(cell: &Cell, row: Option<&Bytes>) -> Result<i64, Corrupt> {
     let Some(row) = row else { return Ok(0) };
     header(cell, row)?;
-    u64_at(row, HEADER_BYTES).map(u64::cast_signed).ok_or_else(|| damaged(cell, "too short"))
+    let number = u64_at(row, HEADER_BYTES).filter(|_| row.len() == HEADER_BYTES + 8);
+    number.map(u64::cast_signed).ok_or_else(|| damaged(cell, "not as long as a counter"))
 }
 
 /// Writes a lock's row.
@@ -291,10 +295,10 @@ pub fn read_idempotency(cell: &Cell, row: &Bytes) -> Result<([u8; FINGERPRINT_BY
     };
     let rest = row.slice(tag_at + 1..);
     let kept = match tag {
-        0 => Kept::Nothing,
+        0 if rest.is_empty() => Kept::Nothing,
         1 => Kept::Answer(rest),
         2 => Kept::Beside(rest),
-        _ => return Err(damaged(cell, "unknown answer tag")),
+        _ => return Err(damaged(cell, "unknown answer tag, or an answer that is not kept")),
     };
     Ok((fingerprint, kept))
 }
@@ -334,5 +338,25 @@ mod tests {
             let longer: Bytes = [row.as_ref(), &[0]].concat().into();
             assert!(read_meta(&cell, Some(&longer)).is_err());
         }
+    }
+
+    /// What a reader passes over would be lost when the row is written again.
+    #[test]
+    fn rows_that_no_writer_writes_are_corrupt() {
+        let account = Account::new("a").unwrap();
+        let cell = Cell::new(&account, Kind::Counter, "c");
+        let head = Header { revision: 7, expires_ms: 0 };
+        let longer = |row: Bytes| Bytes::from([row.as_ref(), &[0]].concat());
+        assert!(read_counter(&cell, Some(&write_counter(head, -5))).is_ok());
+        assert!(read_counter(&cell, Some(&longer(write_counter(head, -5)))).is_err());
+        let nothing = write_idempotency(head, &[9; FINGERPRINT_BYTES], &Kept::Nothing);
+        assert!(read_idempotency(&cell, &nothing).is_ok());
+        assert!(read_idempotency(&cell, &longer(nothing)).is_err());
+        let mark = [0; 8];
+        let expires = write_value(Header { expires_ms: 1, ..head }, &mark);
+        assert!(read_meta(&cell, Some(&write_value(head, &mark))).is_ok());
+        assert!(read_meta(&cell, Some(&expires)).is_err());
+        let no_driver = write_value(head, &[mark.as_slice(), &[1], &[3; 8], &[0; 8]].concat());
+        assert!(read_meta(&cell, Some(&no_driver)).is_err());
     }
 }

@@ -1,0 +1,4 @@
+//! See `dragon_fuzz_checks::layout`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dragon_fuzz_checks::layout::check(bytes));
