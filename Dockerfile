@@ -10,7 +10,10 @@ ARG RUST_VERSION=1.95.0
 ARG FOUNDATIONDB_VERSION=7.3.69
 
 FROM rust:${RUST_VERSION}-slim-bookworm AS source
+ARG RUST_VERSION
 WORKDIR /src
+# The one that is there, whatever further components rust-toolchain.toml names.
+ENV RUSTUP_TOOLCHAIN=${RUST_VERSION}
 COPY . .
 
 FROM source AS build-without

@@ -8,14 +8,15 @@ cd "$(dirname "$0")/.."
 cargo build --release --locked --package cloud-dragon --package cloud-dragon-loadtest
 programs=$PWD/target/release
 folder=$(mktemp -d)
-server=""
-trap 'kill $server 2>/dev/null || true; rm -rf "$folder"' EXIT
+server="" flood=""
+# shellcheck disable=SC2086 # none, one or two words
+trap 'kill $flood $server 2>/dev/null || true; rm -rf "$folder"' EXIT
 cd "$folder"
 
 url=http://127.0.0.1:8098
 "$programs/cloud-dragon" serve --listen 127.0.0.1:8098 --store embedded:store --quota-requests 200 2> dragon.log &
 server=$!
-until curl -sf $url/health/ready > /dev/null; do sleep 0.1; done
+until curl -sf $url/health/ready > /dev/null; do kill -0 $server; sleep 0.1; done
 # 20 connections with a request each 10 ms.
 cat > flood.lua <<'LUA'
 wrk.method = "POST"
@@ -39,5 +40,6 @@ for round in 1 2 3 4 5; do
     # It reports when it is interrupted.
     kill -INT $flood
     wait $flood || true
+    flood=""
     grep -E 'Requests/sec|Non-2xx' flood.txt
 done

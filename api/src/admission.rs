@@ -66,7 +66,7 @@ pub(crate) struct Ticket {
     token: Option<Arc<KnownToken>>,
     begun: Instant,
     /// Where it is traced.
-    span: Option<Span>,
+    span: Option<Box<Span>>,
 }
 
 impl Admission {
@@ -87,7 +87,9 @@ impl Admission {
         let permit = self.access.permit(&head.claim);
         let token = permit.as_ref().ok().and_then(|permit| permit.token.clone());
         let route = head.claim.route;
-        let span = self.traces.as_ref().and_then(|traces| traces.begin(route, head.traceparent));
+        // Strangers do not choose what is traced.
+        let traces = self.traces.as_ref().filter(|_| permit.is_ok());
+        let span = traces.and_then(|traces| traces.begin(route, head.traceparent)).map(Box::new);
         let ticket = Ticket { request_id, route, token, begun: Instant::now(), span };
         (ticket, permit.and_then(|permit| self.admit_with(permit, &head.claim)))
     }

@@ -1,7 +1,7 @@
 //! Settings: by flag and by environment under the same name, all checked before anything opens.
 
 use crate::access::AccessSettings;
-use crate::cli::{BackupCommand, ExportArguments, ImportArguments, TokenCommand};
+use crate::cli::{BackupCommand, ExportArguments, HealthArguments, ImportArguments, TokenCommand};
 use crate::quotas::QuotaSettings;
 use crate::serve::ServeError;
 use crate::tls::TlsSettings;
@@ -102,6 +102,8 @@ pub enum Command {
     /// Take, list, check and restore backups in an S3 bucket
     #[command(subcommand)]
     Backup(BackupCommand),
+    /// Ask a server whether it is ready: the exit code tells
+    Health(HealthArguments),
     /// Make tokens for clients
     #[command(subcommand)]
     Token(TokenCommand),

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Some(Command::Export(arguments)) => return cli::run(|| cli::export(&arguments)),
         Some(Command::Import(arguments)) => return cli::run(|| cli::import(&arguments)),
         Some(Command::Backup(command)) => return cli::run(|| cli::backup(&command)),
+        Some(Command::Health(arguments)) => return cli::run(|| cli::health(&arguments)),
         Some(Command::Token(command)) => return cli::run(|| cli::token(&command)),
         Some(Command::Serve(settings)) => *settings,
         None => arguments.settings,

@@ -94,8 +94,13 @@ impl Service {
         let page = self.frontend.accounts(after.as_ref(), limit as usize).await?;
         let mut sizes = Vec::with_capacity(page.accounts.len());
         for account in &page.accounts {
-            let backend = self.frontend.backend();
-            sizes.push(if with_sizes { Some(backend.stored_bytes(account).await?) } else { None });
+            let told = match with_sizes {
+                true => Some(self.quotas.stored_bytes(&**self.frontend.backend(), account).await),
+                false => None,
+            };
+            // One that can't be counted in time hides no others.
+            let told = told.map(|told| told.inspect_err(|error| tracing::warn!(%error, "no size")));
+            sizes.push(told.and_then(Result::ok));
         }
         let mut answer = Answer::default();
         answer.array("Accounts", page.accounts.iter().zip(sizes), |json, (account, bytes)| {
@@ -118,9 +123,10 @@ impl Service {
     pub(crate) async fn answer(&self, asked: Asked) -> Result<Option<Bytes>, ApiError> {
         match asked {
             Asked::Db { request, place: _place, bytes_max } => {
-                if let Some(bytes_max) = bytes_max {
-                    Box::pin(self.quotas.admit(self.frontend.backend(), &request, bytes_max)).await?;
-                }
+                let _adding = match bytes_max {
+                    None => None,
+                    Some(max) => Box::pin(self.quotas.admit(self.frontend.backend(), &request, max)).await?,
+                };
                 let delivery = self.frontend.submit(request).await?;
                 // From here on the answer is on its way; before, a client that hung up gives its lock back.
                 match delivery.take() {

@@ -9,6 +9,7 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span};
 use reqwest::Url;
 use rustls::crypto::ring;
@@ -55,16 +56,20 @@ impl TraceSettings {
         drop(ring::default_provider().install_default());
         let endpoint = format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/'));
         let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
-        let mut resource = Resource::builder();
-        if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
-            resource = resource.with_service_name(SERVICE);
-        }
-        let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+        // What is set in the environment counts more.
+        let ours = Resource::builder_empty()
+            .with_service_name(SERVICE)
+            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+            .with_detector(Box::new(EnvResourceDetector::new()));
+        let resource = match std::env::var("OTEL_SERVICE_NAME") {
+            Ok(name) if !name.is_empty() => ours.with_service_name(name),
+            _ => ours,
+        };
         let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(self.trace_ratio)));
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
             .with_sampler(sampler)
-            .with_resource(resource.with_attribute(version).build())
+            .with_resource(resource.build())
             .build();
         Ok(Some(Arc::new(Traces { tracer: provider.tracer(SERVICE), provider })))
     }

@@ -1,9 +1,10 @@
 //! The commands besides serving: `cloud-dragon export`, `import` and `backup`, on a store that nobody serves or on a server,
-//! and `token`.
+//! `health` and `token`.
 //! Standard output is for what was asked for, standard error for how it goes.
 
 mod backup;
 mod files;
+mod health;
 mod progress;
 mod remote;
 mod site;
@@ -15,6 +16,7 @@ use clap::{ArgGroup, Args};
 use dragon_core::cell::{Account, InvalidAccount};
 use dragon_transfer::Mode;
 use files::{Input, Output};
+pub use health::{HealthArguments, health};
 use progress::Progress;
 use site::Site;
 use std::collections::HashMap;

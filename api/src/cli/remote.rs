@@ -119,6 +119,11 @@ impl Remote {
         Ok(AccountsPage { accounts, more })
     }
 
+    /// Whether it answers at one of its paths for that.
+    pub(super) async fn health(&self, path: &str) -> Result<(), CliError> {
+        self.answer(self.client.get(self.url(path)?).build()).await.map(drop)
+    }
+
     /// Has it take a backup, and gives the id.
     pub(super) async fn backup(&self) -> Result<String, CliError> {
         let response = self.answer(self.client.post(self.url("backups")?).build()).await?;

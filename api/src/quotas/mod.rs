@@ -5,7 +5,7 @@ mod stored;
 use crate::access::{KnownToken, Permit};
 use crate::error::{ApiError, Code};
 use clap::Args;
-use dragon_contract::Backend;
+use dragon_contract::{Backend, BackendError};
 use dragon_core::cell::Account;
 use dragon_core::request::Request;
 use governor::clock::{Clock as _, DefaultClock};
@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use stored::Adding;
 use stored::Stored;
 
 /// How often accounts that have asked for nothing lately are forgotten.
@@ -45,7 +46,7 @@ pub(crate) struct Quotas {
     waiting_max: Option<NonZeroU32>,
     waiting: Mutex<HashMap<Counted, u32>>,
     bytes_max: Option<NonZeroU64>,
-    stored: Stored,
+    stored: Arc<Stored>,
 }
 
 /// Whose requests are counted together.
@@ -69,7 +70,7 @@ impl Quotas {
             waiting_max: settings.quota_waiting,
             waiting: Mutex::default(),
             bytes_max: settings.quota_bytes,
-            stored: Stored::default(),
+            stored: Arc::default(),
         })
     }
 
@@ -135,8 +136,20 @@ impl Quotas {
         backend: &Arc<dyn Backend>,
         request: &Request,
         bytes_max: NonZeroU64,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Option<Adding>, ApiError> {
         self.stored.admit(backend, request, bytes_max).await
+    }
+
+    /// How many bytes an account stores.
+    ///
+    /// # Errors
+    /// When the store can't tell.
+    pub(crate) async fn stored_bytes(
+        &self,
+        backend: &dyn Backend,
+        account: &Account,
+    ) -> Result<u64, BackendError> {
+        self.stored.tell(backend, account).await
     }
 
     /// Forgets what is of no use any more, again and again.

@@ -1,6 +1,6 @@
 //! The commands that move accounts, as processes: from a server into files and folders, and back.
 
-use crate::support::{Account, Exit, Frontend, Server};
+use crate::support::{Account, Exit, Frontend, Server, eventually};
 use crate::transfer::{export, fill, rows};
 use std::path::Path;
 use tempfile::tempdir;
@@ -100,4 +100,22 @@ async fn what_goes_wrong_is_said() {
         let log = fail(&arguments).await;
         assert!(log.contains(told), "{arguments:?}: {log}");
     }
+}
+
+#[tokio::test]
+async fn a_probe_can_ask_by_the_program() {
+    let mut server = Server::start_with(&[("DRAGON_DRAIN_DELAY", "60")]);
+    let url = format!("http://{}", server.address());
+    succeed(&["health", "--server", &url]).await;
+    server.terminate();
+    let refused = eventually("it is not ready", async || {
+        let exit = run(&["health", "--server", &url], &[]).await;
+        (exit.code == Some(1)).then_some(exit.log)
+    })
+    .await;
+    assert!(refused.contains("unavailable: "), "{refused}");
+    succeed(&["health", "--live", "--server", &url]).await;
+    server.kill();
+    assert!(fail(&["health", "--live", "--server", &url]).await.contains(&url));
+    fail(&["health", "--server", "8080"]).await;
 }

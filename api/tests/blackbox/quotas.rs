@@ -83,13 +83,15 @@ async fn places_to_wait_are_counted_and_given_back() {
 #[tokio::test]
 async fn what_an_account_stores_is_bounded() {
     const QUOTA: usize = 100_000;
+    const KEPT: &str = r#"{"IdempotencyIDs":["kept"],"Atomic":[{"Key":"n","Add":1}]}"#;
     let server = Server::start_with(&[("DRAGON_QUOTA_BYTES", "100000")]);
     let account = Account::of(&server, "x").on_one_frontend();
     let value = format!("\"{}\"", "v".repeat(998));
     let set = |key: usize| format!(r#"{{"KVSet":[{{"Key":"k{key:02}","Value":{value}}}]}}"#);
+    account.db(KEPT).await.ok();
     let mut keys = 0;
     // The account's own row, and the value's name and head.
-    while (2 + 1 + 17 + 8) + (keys + 1) * (2 + 1 + 3 + 17 + 1_000) <= QUOTA {
+    while 200 + (2 + 1 + 17 + 8) + (keys + 1) * (2 + 1 + 3 + 17 + 1_000) <= QUOTA {
         account.db(set(keys)).await.ok();
         keys += 1;
     }
@@ -104,6 +106,10 @@ async fn what_an_account_stores_is_bounded() {
         is_refused.then_some(())
     })
     .await;
+    // Who makes room may give an id with it, and whoever was applied before is owed that answer.
+    let again = account.db(KEPT).await;
+    assert_eq!((again.status, &again.json()["Code"]), (409, &json!("duplicate_request")), "{}", again.text());
+    account.db(r#"{"IdempotencyIDs":["newer"],"KVSet":[{"Key":"k99","Delete":true}]}"#).await.ok();
     // Over and over in the same place it takes no more room; what takes none always passes.
     let other = account.named("other");
     for _ in 0..3 * keys {
@@ -128,6 +134,8 @@ async fn a_token_can_have_quotas_of_its_own() {
             "2",
             "--quota-waiting",
             "1",
+            "--quota-bytes",
+            "50",
         ])
         .await;
     let large = file.token("large", "*", "write").await;
@@ -142,6 +150,14 @@ async fn a_token_can_have_quotas_of_its_own() {
     let request = with(small.output.trim(), "db", ADD);
     eventually("the quota", async || (applied(&mut connection, &request, 20).await < 20).then_some(())).await;
     assert_eq!(applied(&mut connection, &with(&large, "db", ADD), 20).await, 20);
+    // The one's bytes are used up, the other one's are not.
+    let small = small.output.trim();
+    eventually("the account was measured", async || {
+        let answer = connection.exchange(&with(small, "db", ADD)).await;
+        answer.text().contains("50 bytes").then(|| assert_too_many(&answer))
+    })
+    .await;
+    assert_eq!(applied(&mut connection, &with(&large, "db", ADD), 1).await, 1);
 }
 
 #[tokio::test]

@@ -99,6 +99,7 @@ async fn requests_are_parts_of_their_clients_traces() {
     let mut server = Server::start_with(&[
         ("DRAGON_OTLP_ENDPOINT", &collector.endpoint()),
         ("DRAGON_TRACE_RATIO", "0"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=tests"),
         ("DRAGON_ACCESS_LOG", "all"),
     ]);
     let address = server.address();
@@ -128,7 +129,9 @@ async fn requests_are_parts_of_their_clients_traces() {
         assert!(span.end_time_unix_nano > span.start_time_unix_nano);
     }
     let exports = format!("{:?}", collector.exports.lock().unwrap());
-    assert!(exports.contains("service.name") && exports.contains("cloud-dragon"));
+    for said in ["service.name", "cloud-dragon", "deployment.environment"] {
+        assert!(exports.contains(said), "{said} is missing in {exports}");
+    }
     assert!(!exports.contains("secret"), "names of accounts and keys are nobody's business");
 }
 
@@ -153,10 +156,16 @@ async fn what_fails_in_the_server_is_marked() {
 
 #[tokio::test]
 async fn a_collector_that_is_away_holds_nobody_up() {
-    // Taken, and nobody listens.
-    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", taken.local_addr().unwrap());
-    drop(taken);
+    for listens in [false, true] {
+        check_without_collector(listens).await;
+    }
+}
+
+/// Nobody listens, or somebody does and never answers.
+async fn check_without_collector(listens: bool) {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let _silent = listens.then_some(silent);
     let mut server = Server::start_with(&[("DRAGON_OTLP_ENDPOINT", &endpoint), ("DRAGON_DRAIN_DELAY", "0")]);
     let account = Account::of(&server, "x");
     for count in 1..=50 {

@@ -1,12 +1,14 @@
 #!/bin/sh
 # Keeps what a version of the program stores, for the tests of all later ones: ./keep.sh NAME PROGRAM POSTGRES_URL
 # writes NAME/embedded.tar.gz (the folder of a server that was killed), NAME/postgres.sql (a dump of its schema), an export
-# of each (NAME/*.ndjson) and when that was (NAME/kept-at). Run it once for each released version, with the program as released.
+# of each (NAME/*.ndjson) and when that was (NAME/kept-at). Run it once for each release, with the program as released. From before
+# the first one there are the two formats of rows that there have been.
 set -eu
 name=$1 program=$(realpath "$2") postgres=$3
 cd "$(dirname "$0")"
 work=$(mktemp -d)
-trap 'kill -9 "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+server=""
+trap '[ -z "$server" ] || kill -9 "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
 mkdir -p "$name"
 
 start() {

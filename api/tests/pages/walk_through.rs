@@ -53,11 +53,19 @@ fn free_port() -> String {
 
 /// Does what a part of the page says, with other ports. How many blocks that were.
 fn run(shell: &mut Shell, part: &str, ports: &[(&str, String)]) -> usize {
+    let other = |number: &str| {
+        ports.iter().find(|(port, _)| *port == number).map_or(number.to_owned(), |(_, free)| free.clone())
+    };
     let mut ran = 0;
     for mut block in blocks(part) {
-        for (port, free) in ports {
-            block.commands = block.commands.replace(port, free);
-        }
+        // Number by number, so that none is taken for a part of another one.
+        let words = block.commands.split_inclusive(|byte: char| !byte.is_ascii_digit());
+        block.commands = words
+            .map(|word| match word.find(|byte: char| !byte.is_ascii_digit()) {
+                Some(end) => other(&word[..end]) + &word[end..],
+                None => other(word),
+            })
+            .collect();
         shell.begin(block);
         shell.finish();
         ran += 1;

@@ -6,8 +6,8 @@ use crate::fingerprint;
 use crate::json;
 use crate::layout::{FINGERPRINT_BYTES, HEADER_BYTES};
 use crate::limits::{
-    IDEMPOTENCY_TTL_S_DEFAULT, IDEMPOTENCY_TTL_S_MAX, LOCK_DUR_S_MAX, LOCK_WAIT_S_MAX, Limits,
-    OWNER_BYTES_MAX, REVISION_MAX, VALUE_TTL_S_MAX,
+    IDEMPOTENCY_TTL_S_DEFAULT, IDEMPOTENCY_TTL_S_MAX, KEPT_ANSWER_BYTES_MAX, LOCK_DUR_S_MAX, LOCK_WAIT_S_MAX,
+    Limits, OWNER_BYTES_MAX, REVISION_MAX, VALUE_TTL_S_MAX,
 };
 use crate::replace::Step;
 use bytes::Bytes;
@@ -417,7 +417,7 @@ impl Request {
         self.before_sets().chain(self.after_sets())
     }
 
-    /// How many bytes it adds at most to what is stored, kept answers aside; 0 = it only reads, deletes and gives back.
+    /// About how many bytes it adds at most to what is stored; 0 = it only reads, deletes and gives back.
     #[must_use]
     pub fn added_bytes_max(&self) -> usize {
         let row = |cell: &Cell, content_len: usize| cell.as_bytes().len() + HEADER_BYTES + content_len;
@@ -430,9 +430,19 @@ impl Request {
             CounterChange::Read | CounterChange::Delete => 0,
         });
         let lock = self.wanted().map_or(0, |wanted| row(&wanted.cell, 16 + wanted.owner.len()));
-        let ids = self.idempotency.iter().flat_map(|idempotency| &idempotency.cells);
-        let ids = ids.map(|cell| row(cell, FINGERPRINT_BYTES + 1));
-        sets.sum::<usize>() + counters.sum::<usize>() + lock + ids.sum::<usize>()
+        let kept = match &self.idempotency {
+            None => 0,
+            Some(idempotency) => {
+                let ids = idempotency.cells.iter().map(|cell| row(cell, FINGERPRINT_BYTES + 1));
+                // The answer is kept once: values that were read are most of it.
+                let answer = if self.gets.is_empty() { 0 } else { KEPT_ANSWER_BYTES_MAX };
+                ids.sum::<usize>() + answer
+            }
+        };
+        let added = sets.sum::<usize>() + counters.sum::<usize>() + lock;
+        // Ids alone must not keep anybody from making room.
+        let makes_room = self.gets.is_empty() && (!self.sets.is_empty() || self.released().is_some());
+        if added == 0 && makes_room { 0 } else { added + kept }
     }
 
     /// About how much memory and log the request takes, in bytes.

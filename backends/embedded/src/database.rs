@@ -218,16 +218,23 @@ impl Reader {
         found.optional().map_err(failed)?.map(|stored| checked(cell, stored)).transpose()
     }
 
-    /// Bytes of all rows of these names, names included. Values are not read for it.
-    pub(crate) fn bytes_of_all(&self, names: &Range<Vec<u8>>) -> Result<u64> {
-        const SUM: &str = "SELECT coalesce(sum(length(name) + length(row) - ?3), 0) FROM cell WHERE name >= ?1 AND name < ?2";
+    /// Bytes of the first rows of these names, names included, and where the others begin. Values are not read for it.
+    pub(crate) fn bytes_of_first(&self, names: &Range<Vec<u8>>, rows_max: usize) -> Result<(u64, Vec<u8>)> {
+        const SUM: &str = "SELECT count(*), coalesce(sum(length(name) + row_len - ?4), 0), max(name) FROM
+            (SELECT name, length(row) AS row_len FROM cell WHERE name >= ?1 AND name < ?2 ORDER BY name LIMIT ?3)";
         let mut select = self.0.prepare_cached(SUM).map_err(failed)?;
-        let bytes =
-            select.query_row(params![names.start, names.end, CRC_BYTES as i64], |row| row.get::<_, i64>(0));
-        bytes.map(i64::cast_unsigned).map_err(failed)
+        let bounds = params![names.start, names.end, rows_max as i64, CRC_BYTES as i64];
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let (rows, bytes, last): (i64, i64, Option<Vec<u8>>) =
+            select.query_row(bounds, read).map_err(failed)?;
+        let end = match last {
+            Some(last) if rows == rows_max as i64 => [last.as_slice(), &[0]].concat(),
+            _ => names.end.clone(),
+        };
+        Ok((bytes.cast_unsigned(), end))
     }
 
-    /// The same of one row; 0 = there is none.
+    /// Bytes of one row; 0 = there is none.
     pub(crate) fn bytes_of(&self, cell: &Cell) -> Result<u64> {
         let name = cell.as_bytes();
         let mut select =

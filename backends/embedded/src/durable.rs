@@ -14,6 +14,9 @@ use parking_lot::Mutex;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
+/// Rows of the layers that are counted at once, under their lock; of the database ten times as many.
+const COUNTED_ROWS: usize = 1_000;
+
 /// The durable rows. Clones share them. Lock order: a reader's lock before the one here, which is a leaf.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Durable(pub(crate) Arc<Mutex<Layers>>);
@@ -139,17 +142,30 @@ impl Durable {
         Ok(AccountRows::new(reader, names, layered.rows))
     }
 
-    /// How many bytes the account's rows have, names included.
-    pub(crate) fn stored_bytes(&self, reader: &mut Reader, account: &Account) -> Result<u64> {
-        let names = all_of(account);
+    /// How many bytes the rows of the first of these names have, names included. The names are those that are left, then: of
+    /// each step it is told as of one moment.
+    pub(crate) fn next_stored_bytes(
+        &self,
+        reader: &mut Reader,
+        account: &Account,
+        names: &mut Range<Vec<u8>>,
+    ) -> Result<u64> {
         self.order_names();
-        let look = |layers: &Layers| layers.stretch(&names.start, &names.start, usize::MAX);
-        self.at_one_moment(reader, look, |reader, layered| {
-            let mut bytes = reader.bytes_of_all(&names)?;
+        let stem = all_of(account).start;
+        let from = names.start.clone();
+        let look = |layers: &Layers| layers.stretch(&from, &stem, COUNTED_ROWS);
+        self.at_one_moment(reader, look, |reader, mut layered| {
+            let mut step = names.clone();
+            if let (true, Some((last, _))) = (layered.is_cut, layered.rows.last()) {
+                step.end = [last.as_bytes().as_ref(), &[0]].concat();
+            }
+            let (mut bytes, end) = reader.bytes_of_first(&step, 10 * COUNTED_ROWS)?;
+            layered.rows.retain(|(cell, _)| cell.as_bytes() < end.as_slice());
             for (cell, row) in layered.rows {
                 bytes -= reader.bytes_of(&cell)?;
                 bytes += row.map_or(0, |row| cell.as_bytes().len() + row.len()) as u64;
             }
+            names.start = end;
             Ok(bytes)
         })
     }

@@ -19,7 +19,7 @@ use dragon_contract::{
 };
 use dragon_core::UnixMs;
 use dragon_core::batch::{Decided, Entry, RowMap, decide_batch};
-use dragon_core::cell::{Account, Cell};
+use dragon_core::cell::{Account, Cell, all_of};
 use dragon_core::layout;
 use dragon_core::page::{Page, Query};
 use dragon_core::verdict::Rows as _;
@@ -294,11 +294,18 @@ impl Backend for EmbeddedStore {
     async fn stored_bytes(&self, account: &Account) -> Result<u64> {
         let (shared, account) = (Arc::clone(&self.0), account.clone());
         blocking(move || {
-            shared.progress.check()?;
             // One of its own, since it may take a while.
             let mut reader = open_reader(&shared.database).map_err(failed)?;
-            let counted = shared.durable.stored_bytes(&mut reader, &account);
-            counted.inspect_err(|error| shared.progress.stop_if_corrupt(error))
+            let (mut names, mut bytes) = (all_of(&account), 0);
+            while names.start < names.end {
+                shared.progress.check()?;
+                if shared.progress.closing.load(Ordering::Acquire) {
+                    return Err(closed());
+                }
+                let step = shared.durable.next_stored_bytes(&mut reader, &account, &mut names);
+                bytes += step.inspect_err(|error| shared.progress.stop_if_corrupt(error))?;
+            }
+            Ok(bytes)
         })
         .await
     }

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::rows::{self, Found, StoreClock, Wanted, named_row};
 use dragon_contract::{AccountsPage, BackendError, NamedRow, stored_cell};
-use dragon_core::cell::{Account, Cell, all_of, past};
+use dragon_core::cell::{Account, past};
 use dragon_core::page::{Page, Query};
 use sqlx::{Connection as _, PgConnection, Row as _};
 use std::ops::Range;
@@ -12,6 +12,8 @@ use std::ops::Range;
 const PAGE_ROWS: usize = 100;
 /// … and bytes, about: large values must not fill the memory.
 const PAGE_BYTES: usize = 2 << 20;
+/// Rows that are counted at once: a second's work at most.
+const COUNTED_ROWS: i64 = 100_000;
 /// A transaction whose statements all see the same moment.
 pub(crate) const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -93,15 +95,23 @@ pub(crate) async fn accounts(
     Ok(page)
 }
 
-/// How many bytes the account's rows have, names included. Values, which lie apart, are not read for it.
-pub(crate) async fn stored_bytes(connection: &mut PgConnection, account: &Account) -> Result<u64, Failure> {
+/// How many bytes the rows of the first of these names have, names included. The names are those that are left, then. Values,
+/// which lie apart, are not read for it.
+pub(crate) async fn next_stored_bytes(
+    connection: &mut PgConnection,
+    lane: i16,
+    names: &mut Range<Vec<u8>>,
+) -> Result<u64, Failure> {
+    const END: &str =
+        "SELECT name FROM cell WHERE lane = $1 AND name >= $2 AND name < $3 ORDER BY name OFFSET $4 LIMIT 1";
     const SUM: &str = "SELECT coalesce(sum(octet_length(name) + octet_length(content)), 0)::bigint FROM cell \
         WHERE lane = $1 AND name >= $2 AND name < $3";
-    let names = all_of(account);
     let mut transaction = connection.begin_with(ONE_MOMENT).await?;
-    let sum =
-        sqlx::query_scalar(SUM).bind(rows::lane(&Cell::meta(account))).bind(names.start).bind(names.end);
+    let end = sqlx::query_scalar(END).bind(lane).bind(&names.start).bind(&names.end).bind(COUNTED_ROWS);
+    let end = end.fetch_optional(&mut *transaction).await?.unwrap_or_else(|| names.end.clone());
+    let sum = sqlx::query_scalar(SUM).bind(lane).bind(&names.start).bind(&end);
     let bytes: i64 = sum.fetch_one(&mut *transaction).await?;
     transaction.rollback().await?;
+    names.start = end;
     Ok(bytes.cast_unsigned())
 }

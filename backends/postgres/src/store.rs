@@ -10,7 +10,7 @@ use crate::notifier::Notifier;
 use crate::opening;
 use crate::pages;
 use crate::reader::{Looks, READ_TIME_MAX};
-use crate::rows::{Lane, STAMP_BYTES, StoreClock};
+use crate::rows::{Lane, STAMP_BYTES, StoreClock, lane};
 use crate::schema::LANES;
 use crate::session::{Sessions, StoreOptions};
 use crate::snapshot::Snapshots;
@@ -20,7 +20,7 @@ use dragon_contract::{
     mark_accounts,
 };
 use dragon_core::batch::Entry;
-use dragon_core::cell::{Account, Cell};
+use dragon_core::cell::{Account, Cell, all_of};
 use dragon_core::layout;
 use dragon_core::page::{Page, Query};
 use futures_util::FutureExt as _;
@@ -253,11 +253,15 @@ impl Backend for PostgresStore {
 
     async fn stored_bytes(&self, account: &Account) -> Result<u64> {
         self.refuse_unless_open()?;
-        in_time(async {
-            let mut connection = self.0.pool.acquire().await?;
-            pages::stored_bytes(&mut connection, account).await
-        })
-        .await
+        let (lane, mut names, mut bytes) = (lane(&Cell::meta(account)), all_of(account), 0);
+        while names.start < names.end {
+            bytes += in_time(async {
+                let mut connection = self.0.pool.acquire().await?;
+                pages::next_stored_bytes(&mut connection, lane, &mut names).await
+            })
+            .await?;
+        }
+        Ok(bytes)
     }
 
     /// Sweeps only where this frontend is the one elected to.
