@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks the chart: lint, what it renders to (tests/golden), the rendered objects by Kubernetes' schemas, the variables by
-# the program's settings, what has to be refused (tests/refused), and the requests of `helm test` and of the notes at a
-# server, if one is built. `check.sh --update` writes tests/golden anew.
+# the program's settings, what has to be refused (tests/refused), and the requests of `helm test`, of the notes and of the
+# probes' command at a server, if one is built. `check.sh --update` writes tests/golden anew.
 set -eu
 cd "$(dirname "$0")"
 
@@ -21,21 +21,28 @@ case "${1:-}" in
     ;;
 esac
 
-# What is missing is installed, for this only.
+# What is missing is installed, for this only. Of these versions, whatever else the machine has: messages are compared.
 target=${CARGO_TARGET_DIR:-target}
 case "$target" in /*) ;; *) target=../$target ;; esac
 mkdir -p "$target/tools"
 tools=$(cd "$target/tools" && pwd)
-PATH=$PATH:$tools/bin:$tools/venv/bin
-command -v helm >/dev/null || GOBIN=$tools/bin nice go install "helm.sh/helm/v3/cmd/helm@$helm_version"
-if ! command -v kubernetes-validate >/dev/null; then
+PATH=$tools/bin:$tools/venv/bin:$PATH
+if [ ! -x "$tools/bin/helm" ]; then
+    if ! command -v go >/dev/null; then
+        echo "skipped: the chart, since neither helm nor Go is here"
+        exit 0
+    fi
+    GOBIN=$tools/bin nice go install "helm.sh/helm/v3/cmd/helm@$helm_version"
+fi
+if [ ! -x "$tools/venv/bin/kubernetes-validate" ]; then
     python3 -m venv "$tools/venv"
     "$tools/venv/bin/pip" install --quiet "kubernetes-validate==$validate_version"
 fi
 
 out=$(mktemp -d)
 server=""
-trap '[ -z "$server" ] || kill "$server"; rm -rf "$out"' EXIT
+# A server that has ended by itself must not keep the folder from being removed.
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$out"' EXIT
 failures=0
 fail() {
     echo "FAILED: $*" >&2
@@ -111,16 +118,34 @@ if [ -x "$program" ]; then
     "$program" serve --store memory: --listen 127.0.0.1:0 2>"$out/log" &
     server=$!
     url=""
-    while [ -z "$url" ] && kill -0 "$server"; do
+    tries=0
+    while [ -z "$url" ] && [ "$tries" -lt 100 ] && kill -0 "$server" 2>/dev/null; do
         sleep 0.1
+        tries=$((tries + 1))
         url=$(sed -n 's/.*listening on //p' "$out/log")
     done
-    URL=$url ACCOUNT=helm-test sh cloud-dragon/files/take-and-free-a-lock.sh || fail "helm test"
-    request=$(sed -n "s|^  curl \\(.*\\)http://127.0.0.1:8080/|curl --silent \\1$url/|p" tests/golden/embedded-open.txt)
-    answer=$(sh -c "$request") || fail "the notes' request"
-    grep -qF "The first answer is $answer;" tests/golden/embedded-open.txt || fail "the notes' request is answered $answer"
+    if [ -z "$url" ]; then
+        fail "$program does not serve: $(cat "$out/log")"
+    else
+        URL=$url ACCOUNT=helm-test sh cloud-dragon/files/take-and-free-a-lock.sh || fail "helm test"
+        notes=tests/golden/embedded-open.txt
+        request=$(sed -n "s|^  curl \\(.*\\)http://127.0.0.1:8080/|curl --silent --max-time 60 \\1$url/|p" "$notes")
+        answer=$(sh -c "$request") || fail "the notes' request"
+        grep -qF "The first answer is $answer;" "$notes" || fail "the notes' request is answered $answer"
+        # What the probes run where clients need certificates, at this server, and where there is none.
+        sed -n 's|.*command: \[/usr/local/bin/cloud-dragon, \(.*\)\] }|\1|p' \
+            tests/golden/embedded-client-certificates.yaml | tr -d , >"$out/probes"
+        [ "$(wc -l <"$out/probes")" = 3 ] || fail "the probes' commands are not where they are looked for"
+        while read -r arguments; do
+            here=$(echo "$arguments" | sed "s|http://127.0.0.1:9090|$url|")
+            nowhere=$(echo "$arguments" | sed "s|http://127.0.0.1:9090|http://127.0.0.1:1|")
+            # Unquoted: words.
+            "$program" $here || fail "a probe: $here"
+            if "$program" $nowhere 2>/dev/null; then fail "a probe of no server: $nowhere"; fi
+        done <"$out/probes"
+    fi
 else
-    echo "not tried: the requests of helm test and the notes, since there is no $program"
+    echo "not tried: the requests of helm test, the notes and the probes, since there is no $program"
 fi
 
 if [ "$failures" != 0 ]; then

@@ -14,10 +14,10 @@ trap 'kill $flood $server 2>/dev/null || true; rm -rf "$folder"' EXIT
 cd "$folder"
 
 url=http://127.0.0.1:8098
-"$programs/cloud-dragon" serve --listen 127.0.0.1:8098 --store embedded:store --quota-requests 200 2> dragon.log &
+"$programs/cloud-dragon" serve --listen 127.0.0.1:8098 --store embedded:store --quota-requests 100 2> dragon.log &
 server=$!
 until curl -sf $url/health/ready > /dev/null; do kill -0 $server; sleep 0.1; done
-# 20 connections with a request each 10 ms.
+# 10 connections with a request each 10 ms.
 cat > flood.lua <<'LUA'
 wrk.method = "POST"
 wrk.body = '{"KVSet":[{"Key":"k","Value":1}]}'
@@ -25,15 +25,15 @@ function delay() return 10 end
 LUA
 
 measure() {
-    "$programs/cloud-dragon-loadtest" --url $url --scenario kv-write --connections 64 --accounts 8 --keys 1000 \
-        --rate 800 --seconds 10 --json figures.json "$@" > loadtest.log 2>&1
+    "$programs/cloud-dragon-loadtest" --url $url --scenario kv-write --connections 16 --accounts 8 --keys 1000 \
+        --rate 400 --seconds 15 --json figures.json "$@" > loadtest.log 2>&1
     sed -n 's/^ *"\(p50\|p90\|p99\|p999\)_us": \(.*\),$/\1 \2 µs/p' figures.json | head -n 4 | tr '\n' ' '
     echo
 }
 for round in 1 2 3 4 5; do
     printf 'round %s, alone:  ' $round
     measure "$@"
-    wrk --threads 1 --connections 20 --duration 60s --script flood.lua $url/db/flood > flood.txt &
+    wrk --threads 1 --connections 10 --duration 60s --script flood.lua $url/db/flood > flood.txt &
     flood=$!
     printf 'round %s, beside: ' $round
     measure "$@"

@@ -24,7 +24,7 @@ pub struct HealthArguments {
 /// # Errors
 /// [`CliError`] when the server is not in order, or does not answer.
 pub fn health(arguments: &HealthArguments) -> Result<(), CliError> {
-    let server = Remote::new(&arguments.server, None)?;
+    let server = Remote::direct(&arguments.server)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::new("the runtime", error))?;
     let path = if arguments.live { "health/live" } else { "health/ready" };

@@ -9,7 +9,7 @@ use dragon_core::limits::LIST_ENTRIES_MAX;
 use dragon_transfer::{Imported, Mode};
 use futures_util::StreamExt as _;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Body, Client, Request, Response, Url};
+use reqwest::{Body, Client, ClientBuilder, Request, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -59,6 +59,15 @@ struct Refusal {
 
 impl Remote {
     pub(super) fn new(server: &str, token: Option<&str>) -> Result<Self, CliError> {
+        Self::by(Client::builder(), server, token)
+    }
+
+    /// Without a proxy, whatever the environment says of one: it is this very server that is asked.
+    pub(super) fn direct(server: &str) -> Result<Self, CliError> {
+        Self::by(Client::builder().no_proxy(), server, None)
+    }
+
+    fn by(client: ClientBuilder, server: &str, token: Option<&str>) -> Result<Self, CliError> {
         let wrong =
             || CliError::new(format!("the server {server:?}"), "give its URL, as in http://127.0.0.1:8080");
         // TLS by the provider that the rest of the program uses.
@@ -78,7 +87,7 @@ impl Remote {
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
         }
-        let client = Client::builder().default_headers(headers).connect_timeout(CONNECT_TIME_MAX).build();
+        let client = client.default_headers(headers).connect_timeout(CONNECT_TIME_MAX).build();
         Ok(Self { client: client.map_err(|error| CliError::new("the client", with_causes(&error)))?, base })
     }
 

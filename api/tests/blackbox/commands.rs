@@ -106,7 +106,9 @@ async fn what_goes_wrong_is_said() {
 async fn a_probe_can_ask_by_the_program() {
     let mut server = Server::start_with(&[("DRAGON_DRAIN_DELAY", "60")]);
     let url = format!("http://{}", server.address());
-    succeed(&["health", "--server", &url]).await;
+    // A proxy would answer for itself.
+    let proxy = [("HTTP_PROXY", "http://127.0.0.1:1".to_owned())];
+    succeed_with(&["health", "--server", &url], &proxy).await;
     server.terminate();
     let refused = eventually("it is not ready", async || {
         let exit = run(&["health", "--server", &url], &[]).await;

@@ -1,5 +1,6 @@
-{{- /* The server's variables. Those without a value are left out: the server has defaults of its own. */}}
-{{- define "cloud-dragon.env" -}}
+{{- /* The server's variables, as far as the chart sets them. Those without a value are left out: the server has defaults of
+its own. */}}
+{{- define "cloud-dragon.ownEnv" -}}
 {{- $values := .Values }}
 {{- $plain := dict
   "DRAGON_LISTEN" (printf "%s:8080" $values.listenAddress)
@@ -21,11 +22,14 @@
 {{- if include "cloud-dragon.hasTokens" . }}
   {{- $_ := set $plain "DRAGON_TOKENS" "/etc/cloud-dragon/tokens/tokens.toml" }}
 {{- end }}
-{{- if include "cloud-dragon.hasAdminPort" . }}
+{{- if include "cloud-dragon.isAdminPortOpen" . }}
   {{- $_ := set $plain "DRAGON_ADMIN_LISTEN" (printf "%s:9090" $values.listenAddress) }}
+{{- else if $values.tls.clientCASecretName }}
+  {{- /* For the probes, which run in the pod. */}}
+  {{- $_ := set $plain "DRAGON_ADMIN_LISTEN" "127.0.0.1:9090" }}
 {{- end }}
 {{- /* Where tokens are asked for, this is about the admin port only. */}}
-{{- if or $values.auth.insecure (include "cloud-dragon.hasAdminPort" .) }}
+{{- if or $values.auth.insecure (include "cloud-dragon.isAdminPortOpen" .) }}
   {{- $_ := set $plain "DRAGON_INSECURE_NO_AUTH" "true" }}
 {{- end }}
 {{- with $values.tls }}
@@ -111,7 +115,11 @@
       key: {{ .secretAccessKeyKey }}
   {{- end }}
 {{- end }}
-{{- with $values.extraEnv }}
+{{- end }}
+
+{{- define "cloud-dragon.env" -}}
+{{- include "cloud-dragon.ownEnv" . }}
+{{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}

@@ -8,10 +8,16 @@
 {{- if include "cloud-dragon.tokensSecret" . }}true{{ end }}
 {{- end }}
 
-{{- /* At the admin port no token is asked for and no certificate. */}}
-{{- define "cloud-dragon.hasAdminPort" -}}
-{{- $isScraped := and .Values.metrics.enabled (not .Values.metrics.bearerTokenSecret.name) }}
-{{- if or $isScraped .Values.tls.clientCASecretName }}true{{ end }}
+{{- /* Whether others than the pod itself reach the admin port, at which no token is asked for and no certificate. */}}
+{{- define "cloud-dragon.isAdminPortOpen" -}}
+{{- if and .Values.metrics.enabled (not .Values.metrics.bearerTokenSecret.name) }}true{{ end }}
+{{- end }}
+
+{{- /* Whether credentials for backups have to come from the machine, or from an agent on it. */}}
+{{- define "cloud-dragon.hasMachineRole" -}}
+{{- $annotations := .Values.serviceAccount.create | ternary .Values.serviceAccount.annotations nil | default dict }}
+{{- $hasOwnRole := hasKey $annotations "eks.amazonaws.com/role-arn" }}
+{{- if and .Values.backups.to (not .Values.backups.credentialsSecret.name) (not $hasOwnRole) }}true{{ end }}
 {{- end }}
 
 {{- define "cloud-dragon.scheme" -}}

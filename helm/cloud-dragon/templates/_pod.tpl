@@ -8,15 +8,17 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   {{- /* The store's address is read at the start only. Tokens and certificates are read again by the server itself.
-  Too few digits to guess a password by. */}}
-  {{- $address := list .Values.store.postgres.url .Values.store.foundationdb.clusterFile | compact }}
+  Who may see pods need not see secrets, so the password is left out: by a digest of it guesses could be tried. */}}
+  {{- $url := regexReplaceAll "^([a-z]+://[^:/?#]*):[^/?#]*@" .Values.store.postgres.url "${1}@" }}
+  {{- $url = regexReplaceAll "([?&]password=)[^&#]*" $url "${1}" }}
+  {{- $address := list $url .Values.store.foundationdb.clusterFile | compact }}
   {{- if or .Values.podAnnotations $address }}
   annotations:
     {{- with .Values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
     {{- if $address }}
-    checksum/store: {{ join "" $address | sha256sum | trunc 8 | quote }}
+    checksum/store: {{ join "" $address | sha256sum | quote }}
     {{- end }}
   {{- end }}
 spec:
@@ -47,7 +49,7 @@ spec:
       ports:
         - name: http
           containerPort: 8080
-        {{- if include "cloud-dragon.hasAdminPort" . }}
+        {{- if include "cloud-dragon.isAdminPortOpen" . }}
         - name: admin
           containerPort: 9090
         {{- end }}
@@ -106,26 +108,45 @@ spec:
 {{- end }}
 
 {{- define "cloud-dragon.probes" -}}
-{{- $hasAdminPort := include "cloud-dragon.hasAdminPort" . }}
-{{- /* The kubelet has no certificate to show at the port of clients, and may find no free connection there. */}}
-{{- $port := $hasAdminPort | empty | ternary "http" "admin" }}
-{{- $scheme := $hasAdminPort | empty | ternary (include "cloud-dragon.scheme" . | upper) "HTTP" -}}
+{{- if .Values.tls.clientCASecretName -}}
+{{- $health := list "/usr/local/bin/cloud-dragon" "health" "--server" "http://127.0.0.1:9090" -}}
+# The kubelet has no certificate to show, so the program is asked from inside, at the admin port.
 # Nothing is answered before an embedded store has been checked.
 startupProbe:
-  httpGet: { path: /health/live, port: {{ $port }}, scheme: {{ $scheme }} }
+  exec: { command: [{{ append $health "--live" | join ", " }}] }
   periodSeconds: 2
   timeoutSeconds: 2
   failureThreshold: {{ div (add .Values.startupSeconds 1) 2 }}
 livenessProbe:
-  httpGet: { path: /health/live, port: {{ $port }}, scheme: {{ $scheme }} }
+  exec: { command: [{{ append $health "--live" | join ", " }}] }
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  httpGet: { path: /health/ready, port: {{ $port }}, scheme: {{ $scheme }} }
+  exec: { command: [{{ join ", " $health }}] }
   periodSeconds: 5
   timeoutSeconds: 3
   failureThreshold: 2
+{{- else -}}
+{{- $scheme := include "cloud-dragon.scheme" . | upper -}}
+# Nothing is answered before an embedded store has been checked; connections are accepted before.
+startupProbe:
+  httpGet: { path: /health/live, port: http, scheme: {{ $scheme }} }
+  periodSeconds: 2
+  timeoutSeconds: 2
+  failureThreshold: {{ div (add .Values.startupSeconds 1) 2 }}
+# A server that has all the connections it may have refuses requests on others, and needs no new start.
+livenessProbe:
+  tcpSocket: { port: http }
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet: { path: /health/ready, port: http, scheme: {{ $scheme }} }
+  periodSeconds: 5
+  timeoutSeconds: 3
+  failureThreshold: 2
+{{- end }}
 {{- end }}
 
 {{- /* The init container of the FoundationDB operator's own clients. */}}

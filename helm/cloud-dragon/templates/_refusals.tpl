@@ -39,12 +39,16 @@
 - "tls.clientCASecretName: clients show certificates only to a server with TLS; set tls.secretName"
 {{- end }}
 
-{{- if and (include "cloud-dragon.hasAdminPort" .) (not $values.networkPolicy.enabled) }}
-- "networkPolicy.enabled: without it everyone in the cluster could export, import and delete every account at the admin port, which metrics without bearerTokenSecret and tls.clientCASecretName need"
+{{- if and $values.tls.clientCASecretName (or $values.ingress.enabled $values.gateway.enabled) }}
+- "tls.clientCASecretName: neither an Ingress nor a gateway passes on clients' certificates; publish the server by service.type, or go by tokens alone"
+{{- end }}
+
+{{- if and (include "cloud-dragon.isAdminPortOpen" .) (not $values.networkPolicy.enabled) }}
+- "networkPolicy.enabled: without it everyone in the cluster could export, import and delete every account at the admin port, which metrics without bearerTokenSecret need"
 {{- end }}
 {{- if $values.metrics.enabled }}
-  {{- if not (or $values.metrics.bearerTokenSecret.name $values.metrics.from) }}
-- "metrics: give bearerTokenSecret.name, or say in `from` who may reach the admin port"
+  {{- if and $values.networkPolicy.enabled (not $values.metrics.from) }}
+- "metrics.from: say where Prometheus is, which the NetworkPolicy keeps out otherwise"
   {{- end }}
   {{- if and $values.metrics.bearerTokenSecret.name $values.auth.insecure }}
 - "metrics.bearerTokenSecret: a server with auth.insecure knows no tokens; say in metrics.from who may reach the admin port"
@@ -75,6 +79,16 @@
   {{- end }}
   {{- if and $values.tls.secretName (not $values.gateway.backendTLS.hostname) }}
 - "gateway.backendTLS.hostname: gateways speak plain HTTP to a server with TLS unless they are told a name in its certificate"
+  {{- end }}
+{{- end }}
+
+{{- $own := list }}
+{{- range include "cloud-dragon.ownEnv" . | fromYamlArray }}{{ $own = append $own .name }}{{ end }}
+{{- range $values.extraEnv }}
+  {{- /* The one setting of the server that has no value here. The others could undo what is refused above. */}}
+  {{- $isSetting := and (hasPrefix "DRAGON_" .name) (ne .name "DRAGON_FAST_PATH") }}
+  {{- if or $isSetting (has .name $own) }}
+- {{ printf "extraEnv: %s is for the chart's other values to set" .name | quote }}
   {{- end }}
 {{- end }}
 
