@@ -63,7 +63,7 @@ pub(crate) struct AccountState {
     /// Its name.
     pub(crate) account: String,
     /// When `sizes` was asked for: how many bytes its rows have, keys and what each row takes besides included, what has
-    /// expired and is not deleted yet too. Large accounts on FoundationDB are estimated.
+    /// expired and is not deleted yet too. Large accounts on FoundationDB are estimated. Absent where it could not be told.
     pub(crate) bytes: Option<u64>,
 }
 

@@ -16,7 +16,8 @@ use dragon_core::request::Draft;
 use dragon_transfer::{NoteAnswer, SystemLock, ask_system, read_note, write_note};
 use dragon_waiters::{Failure, Frontend};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
 
 /// The name of the lock, and what those of notes begin with: one for each place.
 const NAME: &str = "backup";
@@ -29,6 +30,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 const ERROR_CHARS_MAX: usize = 500;
 /// How soon to look again when the store could not be asked.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
+/// How often the log tells that a backup is under way.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// What is known of a store's backups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +176,7 @@ impl Keeper {
         let taken = tokio::select! {
             taken = self.take_and_prune(&lock, &mut status) => taken,
             () = lock.lost() => Err(BackupError::LostLock),
+            never = tell_that_it_goes_on() => match never {},
         };
         self.metrics.is_running.set(0);
         match &taken {
@@ -235,6 +239,15 @@ impl Keeper {
             status.swept_ms = now_ms;
         }
         Ok(())
+    }
+}
+
+/// On a machine that has nothing left over a backup hardly gets on, and nothing else would tell.
+async fn tell_that_it_goes_on() -> Infallible {
+    let begun = Instant::now();
+    loop {
+        tokio::time::sleep(TELL_EVERY).await;
+        tracing::info!(since_s = begun.elapsed().as_secs(), "a backup is under way");
     }
 }
 

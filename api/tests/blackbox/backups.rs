@@ -1,13 +1,18 @@
 //! Backups: by schedule, by request and by command, on a real S3 server that is in trouble now and then.
 
 use crate::commands::{fail_with, succeed_with};
-use crate::support::{Account, Answer, Connection, Frontend, Server, eventually, json_text};
+use crate::support::{
+    Account, Answer, Connection, Frontend, Server, eventually, eventually_within, json_text,
+};
 use crate::transfer::{export, rows};
 use dragon_private_s3::{Does, PrivateS3, Seen};
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::time::Duration;
 use tempfile::tempdir;
+
+/// Backups are packed and unpacked with what the machine has left over, which is little where other tests run.
+const ASIDE_PATIENCE: Duration = Duration::from_secs(300);
 
 type Settings = Vec<(&'static str, String)>;
 
@@ -229,7 +234,7 @@ async fn check_all(s3: &PrivateS3, account: &Account) {
 async fn a_server_killed_during_a_backup_takes_the_next_one() {
     let s3 = PrivateS3::start();
     let mut server = start(&s3, "1s");
-    fill(&Account::of(&server, "a"), 12).await;
+    fill(&Account::of(&server, "a"), 5).await;
     for moment in [0, 2, 4] {
         let before = s3.names("backups").len();
         Account::of(&server, "a").set("changes", &moment.to_string()).await;
@@ -240,7 +245,7 @@ async fn a_server_killed_during_a_backup_takes_the_next_one() {
             if count > moment { Does::IsSlow(Duration::from_millis(500)) } else { Does::Answers }
         });
         drop(s3.take_seen());
-        eventually("it is under way", async || {
+        eventually_within(ASIDE_PATIENCE, "it is under way", async || {
             let seen = s3.take_seen();
             seen.iter().any(|seen| seen.method != "GET").then_some(())
         })
@@ -250,7 +255,10 @@ async fn a_server_killed_during_a_backup_takes_the_next_one() {
         s3.recover();
         server.start_again();
         // The lock of the one that is gone is free after ten seconds.
-        eventually("the next backup", async || (s3.names("backups").len() > before + 1).then_some(())).await;
+        eventually_within(ASIDE_PATIENCE, "the next backup", async || {
+            (s3.names("backups").len() > before + 1).then_some(())
+        })
+        .await;
     }
     check_all(&s3, &Account::of(&server, "a")).await;
 }
@@ -269,7 +277,7 @@ async fn a_restore_that_is_killed_is_done_again() {
         let store = format!("embedded:{}", folder.path().join(moment.to_string()).display());
         let mut restoring = Frontend::command(&["backup", "restore", "--store", &store], &settings);
         let mut restoring = restoring.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        eventually("the download", async || {
+        eventually_within(ASIDE_PATIENCE, "the download", async || {
             s3.take_seen().iter().any(|seen| seen.path.contains("accounts/a/")).then_some(())
         })
         .await;
@@ -326,8 +334,12 @@ async fn a_backup_that_nobody_waits_for_is_taken_to_its_end() {
     );
     let mut connection = Connection::open(server.address()).await;
     connection.send(b"POST /backups HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").await.unwrap();
-    eventually("it is under way", async || s3.take_seen().iter().any(Seen::is_upload).then_some(())).await;
+    eventually_within(ASIDE_PATIENCE, "it is under way", async || {
+        s3.take_seen().iter().any(Seen::is_upload).then_some(())
+    })
+    .await;
     take(&server).await.refused(409, "backup_under_way", json!({}));
     drop(connection);
-    eventually("the backup", async || (s3.names("backups").len() == 1).then_some(())).await;
+    eventually_within(ASIDE_PATIENCE, "the backup", async || (s3.names("backups").len() == 1).then_some(()))
+        .await;
 }
