@@ -55,7 +55,7 @@ ask() {
     cd "$scratch"
     SCHEMATHESIS_HOOKS=schemathesis_hooks PYTHONPATH=$root/openapi PYTHONDONTWRITEBYTECODE=1 \
         "$venv/bin/schemathesis" run "$address/openapi.json" --checks all --continue-on-failure \
-        --max-examples "${DRAGON_EXAMPLES:-200}" --seed "${DRAGON_SEED:-1}" --request-timeout 10 \
+        --max-examples "${DRAGON_EXAMPLES:-100}" --seed "${DRAGON_SEED:-1}" --request-timeout 10 \
         --no-color "$@" || failed=1
     cd "$root"
     # A server that has died in between is a failure too, whatever was seen of it.
