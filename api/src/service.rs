@@ -92,15 +92,13 @@ impl Service {
         let limit = limit.unwrap_or(LIST_ENTRIES_DEFAULT as u64);
         check_range("limit", limit, 1, LIST_ENTRIES_MAX as u64)?;
         let page = self.frontend.accounts(after.as_ref(), limit as usize).await?;
-        let mut sizes = Vec::with_capacity(page.accounts.len());
-        for account in &page.accounts {
-            let told = match with_sizes {
-                true => Some(self.quotas.stored_bytes(&**self.frontend.backend(), account).await),
-                false => None,
-            };
-            // One that can't be counted in time hides no others.
-            let told = told.map(|told| told.inspect_err(|error| tracing::warn!(%error, "no size")));
-            sizes.push(told.and_then(Result::ok));
+        let mut sizes = vec![None; page.accounts.len()];
+        if with_sizes {
+            for (size, account) in sizes.iter_mut().zip(&page.accounts) {
+                let told = self.quotas.stored_bytes(&**self.frontend.backend(), account).await;
+                // One that can't be counted in time hides no others.
+                *size = told.inspect_err(|error| tracing::warn!(%error, "no size")).ok();
+            }
         }
         let mut answer = Answer::default();
         answer.array("Accounts", page.accounts.iter().zip(sizes), |json, (account, bytes)| {

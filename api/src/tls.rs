@@ -21,6 +21,12 @@ const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// What is spoken inside, the best first (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
+/// Has clients in this process use the same cryptography as the server.
+pub(crate) fn choose_provider() {
+    // Another part of the program may have chosen already.
+    drop(ring::default_provider().install_default());
+}
+
 /// Whether connections are encrypted, and how.
 #[derive(Clone, Debug, Args)]
 pub struct TlsSettings {

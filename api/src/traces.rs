@@ -2,6 +2,7 @@
 //! are in none of them.
 
 use crate::route::Route;
+use crate::tls::choose_provider;
 use clap::Args;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer as _, TracerProvider as _};
@@ -12,7 +13,6 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span};
 use reqwest::Url;
-use rustls::crypto::ring;
 use std::sync::Arc;
 
 /// The header by which clients and proxies say of which trace a request is a part (W3C Trace Context).
@@ -52,8 +52,7 @@ impl TraceSettings {
     /// When the collector can't be sent to.
     pub(crate) fn start(&self) -> Result<Option<Arc<Traces>>, ExporterBuildError> {
         let Some(endpoint) = &self.otlp_endpoint else { return Ok(None) };
-        // Another part of the program may have chosen already.
-        drop(ring::default_provider().install_default());
+        choose_provider();
         let endpoint = format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/'));
         let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
         // What is set in the environment counts more.

@@ -2,6 +2,7 @@
 
 use super::CliError;
 use super::files::Pieces;
+use crate::tls::choose_provider;
 use dragon_backups::with_causes;
 use dragon_contract::AccountsPage;
 use dragon_core::cell::Account;
@@ -70,9 +71,7 @@ impl Remote {
     fn by(client: ClientBuilder, server: &str, token: Option<&str>) -> Result<Self, CliError> {
         let wrong =
             || CliError::new(format!("the server {server:?}"), "give its URL, as in http://127.0.0.1:8080");
-        // TLS by the provider that the rest of the program uses.
-        let provider = rustls::crypto::ring::default_provider();
-        drop(provider.install_default());
+        choose_provider();
         let mut base = Url::parse(server).map_err(|_| wrong())?;
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(wrong());

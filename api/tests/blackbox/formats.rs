@@ -1,6 +1,8 @@
 //! What earlier versions have stored is read by this one. `api/tests/formats/keep.sh` says how it was kept.
 
-use crate::support::{Account, Connection, Server, eventually, only_embedded};
+use crate::support::{
+    Account, Connection, Server, at_another_time, eventually, faketime_library, only_embedded,
+};
 use crate::transfer::{export, import, rows};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -23,20 +25,10 @@ fn text(version: &Path, file: &str) -> String {
 
 /// Starts a server on a store at the time when the version was kept, so that nothing has expired.
 fn start_then(version: &Path, store: &str) -> Server {
-    let libraries = std::fs::read_dir("/usr/lib").unwrap().flatten();
-    let found = libraries.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
-    let library =
-        found.into_iter().find(|path| path.exists()).expect("install Debian's package `libfaketime`");
+    let library = faketime_library();
     let kept_at = format!("@{}", text(version, "kept-at").trim());
-    let settings = [
-        ("LD_PRELOAD", library.to_str().unwrap()),
-        ("FAKETIME", &kept_at),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ("TZ", "UTC"),
-        ("DRAGON_LISTEN", "127.0.0.1:0"),
-        ("DRAGON_STORE", store),
-    ];
-    Server::start_from_environment(&settings)
+    let others = [("TZ", "UTC"), ("DRAGON_LISTEN", "127.0.0.1:0"), ("DRAGON_STORE", store)];
+    Server::start_from_environment(&[&at_another_time(&library, &kept_at)[..], &others].concat())
 }
 
 /// The rows of these kinds, as an export has them.

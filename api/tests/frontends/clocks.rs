@@ -3,9 +3,10 @@
 
 use crate::cluster::{Cluster, Settings};
 use crate::database::Database;
-use crate::support::{Account, Connection, assert_till, eventually, unix_s};
+use crate::support::{
+    Account, Connection, assert_till, at_another_time, eventually, faketime_library, unix_s,
+};
 use serde_json::json;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 const RIGHT: usize = 0;
@@ -13,24 +14,10 @@ const AHEAD: usize = 1;
 const BEHIND: usize = 2;
 const HOUR_S: i64 = 3_600;
 
-/// What makes a process see another time. Its monotonic clock is left alone: a wrong clock of the
-/// machine does not touch that one either.
-fn library() -> PathBuf {
-    let libraries = std::fs::read_dir("/usr/lib").unwrap().flatten();
-    let found = libraries.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
-    found.into_iter().find(|path| path.exists()).expect("install Debian's package `faketime`")
-}
-
 /// One frontend with the right time, one ahead of it, one behind.
 async fn start() -> Cluster {
-    let library = library();
-    let off = |offset: &'static str| {
-        [
-            ("LD_PRELOAD", library.to_str().unwrap()),
-            ("FAKETIME", offset),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ]
-    };
+    let library = faketime_library();
+    let off = |offset: &'static str| at_another_time(&library, offset);
     let (ahead, behind) = (off("+3600s"), off("-3600s"));
     let each: [Settings; 3] = [&[], &ahead, &behind];
     let cluster = Cluster::start_each(Database::start(false), &each);

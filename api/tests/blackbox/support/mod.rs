@@ -17,6 +17,7 @@ pub use json::{first_version, json_text, raw_field, raw_values};
 pub use server::{Server, shared_server};
 pub use store::only_embedded;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long anything may take that should happen: long enough for the busiest machine.
@@ -41,6 +42,20 @@ pub async fn eventually_within<T>(
         assert!(tokio::time::Instant::now() < deadline, "never came: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// What makes a process see another time.
+pub fn faketime_library() -> PathBuf {
+    let libraries = std::fs::read_dir("/usr/lib").unwrap().flatten();
+    let found = libraries.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    found.into_iter().find(|path| path.exists()).expect("install Debian's package `libfaketime`")
+}
+
+/// The settings of a process that does. Its monotonic clock is left alone: a wrong clock of the machine does not touch that
+/// one either.
+pub fn at_another_time<'a>(library: &'a Path, time: &'a str) -> [(&'static str, &'a str); 3] {
+    let library = library.to_str().unwrap();
+    [("LD_PRELOAD", library), ("FAKETIME", time), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]
 }
 
 /// The machine's time, which is also the stores', in Unix seconds.
