@@ -28,7 +28,7 @@ pub(crate) const SCHEME: &str = "Bearer";
 
 /// The codes of errors: stable, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-#[oai(rename_all = "snake_case")]
+#[oai(rename_all = "snake_case", rename = "ErrorCode")]
 pub enum Code {
     /// Not JSON, a field that is not known, a wrong type, a limit passed, nothing asked
     InvalidRequest,
@@ -102,7 +102,7 @@ impl Code {
 
 /// An error. Which of the further fields it has depends on the code.
 #[derive(Debug, Object)]
-#[oai(rename_all = "PascalCase", rename = "Error")]
+#[oai(rename_all = "PascalCase", rename = "ErrorAnswer")]
 pub struct ErrorShape {
     /// What went wrong, for programs.
     pub code: Code,

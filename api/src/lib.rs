@@ -7,6 +7,7 @@ mod backups;
 pub mod cli;
 pub mod config;
 mod connections;
+mod document;
 mod error;
 mod fast;
 #[doc(hidden)]

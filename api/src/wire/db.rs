@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// of it does. `null` is the same as absent, except in `Value`.
 #[derive(Debug, Default, Deserialize, Object)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
-#[oai(rename_all = "PascalCase", skip_serializing_if_is_none, nullable_all)]
+#[oai(rename = "TransactRequest", rename_all = "PascalCase", skip_serializing_if_is_none, nullable_all)]
 pub struct DbRequest {
     /// Refuse the request if any of these was used before; remember them, with the answer, if it is
     /// applied. None may be given twice.
@@ -35,7 +35,8 @@ pub struct DbRequest {
     #[serde(rename = "UnlockID")]
     #[oai(rename = "UnlockID", validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub unlock_id: Option<String>,
-    /// The handle that the lock `UnlockID` was granted with.
+    /// The handle that the lock `UnlockID` was granted with, required with it. A string of its digits is taken as well, for
+    /// languages whose numbers can't hold it.
     pub unlock: Option<Handle>,
     /// The lock to take. The rest of the request is applied in the same instant.
     #[serde(rename = "LockID")]
@@ -44,22 +45,24 @@ pub struct DbRequest {
     /// The lease in seconds, required with `LockID`. 0 only checks that an extended lock is still held.
     #[oai(validator(minimum(value = "0"), maximum(value = "86400")))]
     pub lock_dur: Option<u64>,
-    /// How many seconds to wait for the lock; 0, the default, tries once.
+    /// How many seconds to wait for the lock, first come, first served; 0, the default, tries once. The client's own timeout
+    /// must be longer.
     #[oai(validator(minimum(value = "0"), maximum(value = "300")))]
     pub lock_wait: Option<u64>,
     /// Who takes the lock, in at most 256 bytes; shown to those who wait for it.
     #[oai(validator(max_length = 256))]
     pub lock_owner: Option<String>,
-    /// Changes of counters, in this order.
+    /// Changes of counters, in this order. `Atomic`, `KVSet` and `KVGet` may have 1000 entries together.
     #[serde(default, deserialize_with = "objects")]
+    #[oai(validator(max_items = 1000))]
     pub atomic: Option<Vec<AtomicOperation>>,
     /// Changes of values. No key may be given twice.
     #[serde(rename = "KVSet", default, deserialize_with = "objects")]
-    #[oai(rename = "KVSet")]
+    #[oai(rename = "KVSet", validator(max_items = 1000))]
     pub kv_set: Option<Vec<SetOperation>>,
     /// Values to read, as they were before this request.
     #[serde(rename = "KVGet", default, deserialize_with = "objects")]
-    #[oai(rename = "KVGet")]
+    #[oai(rename = "KVGet", validator(max_items = 1000))]
     pub kv_get: Option<Vec<GetOperation>>,
 }
 
@@ -72,7 +75,7 @@ pub struct AtomicOperation {
     /// The counter.
     #[oai(validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub key: String,
-    /// Add this. The request is refused when the sum leaves the signed 64-bit range.
+    /// Add this; below 0 it is taken off. The request is refused when the sum leaves the signed 64-bit range.
     #[oai(nullable)]
     pub add: Option<i64>,
     /// Set it to this.
@@ -94,7 +97,7 @@ pub struct SetOperation {
     /// The key.
     #[oai(validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub key: String,
-    /// The value to store, at most 1 MiB and 128 levels deep.
+    /// The value to store: any JSON, `null` too, kept byte for byte; at most 1 MiB and 128 levels deep.
     #[serde(default, deserialize_with = "present")]
     pub value: Option<RawJson>,
     /// Remove the key.
@@ -122,7 +125,7 @@ pub struct GetOperation {
 
 /// What the request did. Fields that have nothing to say are absent.
 #[derive(Debug, Object)]
-#[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
+#[oai(rename = "TransactAnswer", rename_all = "PascalCase", skip_serializing_if_is_none)]
 pub struct DbAnswer {
     /// The handle of the lock that was taken or extended: a fencing token, higher for every later grant.
     pub lock: Option<u64>,

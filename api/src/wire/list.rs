@@ -2,8 +2,8 @@
 
 use super::db::{CounterState, ValueState};
 use dragon_core::cell::Kind;
-use poem_openapi::{Enum, Object};
-use serde::Deserialize;
+use poem_openapi::Object;
+use serde::{Deserialize, Serialize};
 
 /// One page of a name space, in key order (bytes).
 #[derive(Debug, Default, Deserialize, Object)]
@@ -24,12 +24,11 @@ pub struct ListRequest {
 }
 
 /// A name space.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Enum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum ListKind {
     /// Values
     #[default]
     #[serde(rename = "KV")]
-    #[oai(rename = "KV")]
     Values,
     /// Counters
     Counters,

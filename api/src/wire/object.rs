@@ -43,12 +43,3 @@ where
     let objects = Option::<Vec<FromObject<T>>>::deserialize(deserializer)?;
     Ok(objects.map(|objects| objects.into_iter().map(|FromObject(object)| object).collect()))
 }
-
-/// Says of these objects in a document that they have no other fields than those described, for which the framework has no
-/// words.
-pub(crate) fn close<'a>(document: String, names: impl IntoIterator<Item = &'a str>) -> String {
-    names.into_iter().fold(document, |document, name| {
-        let begin = format!("\"{name}\": {{\n        \"type\": \"object\",\n");
-        document.replace(&begin, &format!("{begin}        \"additionalProperties\": false,\n"))
-    })
-}

@@ -1,5 +1,6 @@
 //! Values that JSON types do not cover: a raw value, and a handle.
 
+use super::list::ListKind;
 use bytes::Bytes;
 use dragon_core::limits::ACCOUNT_BYTES_MAX;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
@@ -134,23 +135,11 @@ documented!(
     "value",
     MetaSchema { description: Some("Any JSON value, kept byte for byte as sent."), ..MetaSchema::ANY }
 );
-documented!(
-    Handle,
-    "handle",
-    MetaSchema {
-        description: Some("The handle that the lock was granted with: a number, or a string of its digits."),
-        one_of: vec![
-            MetaSchemaRef::Inline(Box::new(version_schema())),
-            MetaSchemaRef::Inline(Box::new(MetaSchema {
-                // 2^63 - 1 has 19 digits too, the first of which is a 9.
-                pattern: Some("^[0-8]?[0-9]{1,18}$".into()),
-                ..MetaSchema::new("string")
-            })),
-        ],
-        ..MetaSchema::ANY
-    }
-);
+// As a number: a choice between two types is a burden in most generated clients. That a string of its digits is taken as well is said
+// where it is used.
+documented!(Handle, "handle", version_schema());
 documented!(Version, "version", version_schema());
+documented!(ListKind, "kind", kind_schema());
 documented!(
     AccountName,
     "account",
@@ -162,6 +151,12 @@ documented!(
         ..MetaSchema::new("string")
     }
 );
+
+/// Inline, since a reference beside `nullable` has no meaning in OpenAPI 3.0.
+fn kind_schema() -> MetaSchema {
+    let names = ["KV", "Counters", "Locks"];
+    MetaSchema { enum_items: names.map(Value::from).into(), ..MetaSchema::new("string") }
+}
 
 fn version_schema() -> MetaSchema {
     MetaSchema { minimum: Some(0.0), ..MetaSchema::new_with_format("integer", "int64") }

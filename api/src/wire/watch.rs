@@ -16,7 +16,7 @@ pub struct WatchRequest {
     /// The version that the client knows; 0, the default = it knows of no such key.
     #[oai(nullable)]
     pub version: Option<Version>,
-    /// How many seconds to wait; 60 when not given, 0 looks once.
+    /// How many seconds to wait; 60 when not given, 0 looks once. The client's own timeout must be longer.
     #[oai(nullable, validator(minimum(value = "0"), maximum(value = "300")))]
     pub wait: Option<u64>,
 }

@@ -17,7 +17,7 @@ const ASIDE_PATIENCE: Duration = Duration::from_secs(300);
 type Settings = Vec<(&'static str, String)>;
 
 /// What a server or a command needs to know of the S3 server.
-fn settings(s3: &PrivateS3, more: &[(&'static str, &str)]) -> Settings {
+pub fn settings(s3: &PrivateS3, more: &[(&'static str, &str)]) -> Settings {
     let mut settings: Settings = s3.environment().into();
     settings.push(("DRAGON_BACKUP_TO", s3.location()));
     settings.push(("DRAGON_BACKUP_PATH_STYLE", "true".into()));

@@ -13,6 +13,7 @@ mod counters;
 mod drain;
 mod durability;
 mod errors;
+mod examples;
 mod formats;
 mod grants;
 mod hang_up;
