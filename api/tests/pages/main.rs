@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests; a panic is how they fail")]
 
 mod readme;
+#[path = "../common/server.rs"]
+mod server;
 mod shell;
 mod walk_through;

@@ -1,9 +1,9 @@
 //! The README's examples are run as they are printed, in two shells where the text says so, and must
 //! print what the README says. Only times may differ.
 
+use crate::server::Server;
 use crate::shell::{Shell, blocks};
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 const README: &str = include_str!("../../../README.md");
@@ -19,31 +19,10 @@ fn without_times(line: &str) -> String {
     same
 }
 
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.kill().unwrap_or_default();
-        self.0.wait().unwrap();
-    }
-}
-
 #[test]
 fn every_example_prints_what_the_readme_says() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut server = Command::new(env!("CARGO_BIN_EXE_cloud-dragon"))
-        .args(["--listen", "127.0.0.1:0", "--store"])
-        .arg(format!("embedded:{}", folder.path().join("data").display()))
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
-    let _server = Server(server);
-    let listening = log.find_map(|line| {
-        line.unwrap().split_once("listening on http://127.0.0.1:").map(|(_, port)| port.trim().parse::<u16>())
-    });
-    let port = listening.unwrap().unwrap();
-    std::thread::spawn(move || log.for_each(drop));
+    let server = Server::start();
+    let port = server.address.port();
 
     let mut blocks = blocks(README).into_iter();
     let first = blocks.next().unwrap().commands.replace("8080", &port.to_string());

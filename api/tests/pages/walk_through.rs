@@ -1,6 +1,7 @@
 //! The operator's page goes through a scheduled backup, the loss of the data folder, and a restore: it is done here as it
 //! is told there, with a real S3 server. Only times, ids and sizes may differ.
 
+use crate::server::forget_settings;
 use crate::shell::{Shell, blocks};
 use dragon_private_s3::PrivateS3;
 use std::env;
@@ -38,10 +39,8 @@ fn start_shell(folder: &Path, variables: impl IntoIterator<Item = (&'static str,
     let path = env::var_os("PATH").unwrap();
     let path = env::join_paths([programs].into_iter().chain(env::split_paths(&path))).unwrap();
     let mut bash = Command::new("bash");
+    forget_settings(&mut bash);
     bash.current_dir(folder).env("PATH", path).envs(variables);
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DRAGON_")) {
-        bash.env_remove(name);
-    }
     let mut shell = Shell::start(&mut bash, without_times);
     shell.tell("trap 'kill -9 $(jobs -p) 2> /dev/null' EXIT\n");
     shell
