@@ -1,0 +1,116 @@
+//! Locks that are held by a guard.
+//!
+//! What makes a guard's word safe: a lease of `LockDur` begins when the server applies the request, which is after it was
+//! sent. So until `LockDur` after the moment *before* the request was sent, by this process's own clock, nobody else has
+//! the lock. No two clocks are compared; only their rates matter, for which a margin is taken off.
+
+mod acquiring;
+mod guard;
+mod held;
+mod keeper;
+
+pub use guard::LockGuard;
+
+use crate::{Account, Error};
+use acquiring::{Acquiring, Asked};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Why a lock is not held any more.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Lost {
+    /// The server says so: the lease has run out, or someone else gave the lock back with its handle.
+    #[error("the server says that the handle does not hold the lock any more")]
+    NotLocked,
+    /// The lease could not be extended in time. The server may see the lock as held for a little longer.
+    #[error("the lease of the lock could not be extended in time")]
+    NotExtended(#[source] Option<Arc<Error>>),
+    /// [`LockGuard::release_with`] has given it back.
+    #[error("the lock was given back")]
+    GivenBack,
+}
+
+/// How a lock is to be taken; made by [`Account::lock`].
+#[derive(Clone, Debug)]
+#[must_use = "it takes the lock by `acquire`"]
+pub struct LockBuilder {
+    account: Account,
+    asked: Asked,
+}
+
+impl Account {
+    /// A lock of this name, to be taken by [`LockBuilder::acquire`].
+    pub fn lock(&self, id: impl Into<Arc<str>>) -> LockBuilder {
+        let asked = Asked { id: id.into(), lease: LEASE, wait: Duration::ZERO, owner: None };
+        LockBuilder { account: self.clone(), asked }
+    }
+}
+
+impl LockBuilder {
+    /// How long the lock stays taken when this process dies: 1 s to a day, in whole seconds; 30 s when not given. While the
+    /// guard lives the lease is extended each third of it.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.asked.lease = lease;
+        self
+    }
+
+    /// How long to wait for the lock, in whole seconds: any time, made of several requests where the server's 300 s are not
+    /// enough; between two of them others may come first. Without it, it is tried once.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.asked.wait = wait;
+        self
+    }
+
+    /// Says who takes the lock, in at most 256 bytes; shown to those who wait for it.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.asked.owner = Some(owner.into());
+        self
+    }
+
+    /// Takes the lock.
+    ///
+    /// A connection that breaks loses nothing: whether the lock was granted is asked for. When the future is dropped, a
+    /// task of the runtime leaves the queue, or gives back what was granted in that moment.
+    ///
+    /// # Errors
+    /// [`Error`]. With [`Code::LockTimeout`](crate::Code::LockTimeout) when another held it for all of the wait.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub async fn acquire(self) -> Result<LockGuard, Error> {
+        for (name, duration) in [("lease", self.asked.lease), ("wait", self.asked.wait)] {
+            if duration.subsec_nanos() > 0 {
+                return Err(Error::Invalid(format!("the {name} {duration:?} is no whole number of seconds")));
+            }
+        }
+        let abandoned = CancellationToken::new();
+        // Of its own, since it has to go on for a little when this future is dropped. A guard that nobody takes from it is
+        // dropped too, and gives its lock back.
+        let task = tokio::spawn(acquire(self.account, self.asked, abandoned.clone()));
+        let _abandons = abandoned.drop_guard();
+        match task.await {
+            Ok(outcome) => outcome,
+            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+            Err(_cancelled) => Err(Error::Invalid("the runtime is going down".to_owned())),
+        }
+    }
+}
+
+async fn acquire(account: Account, asked: Asked, abandoned: CancellationToken) -> Result<LockGuard, Error> {
+    let mut acquiring = Acquiring::new(account, asked);
+    match abandoned.run_until_cancelled(acquiring.run()).await {
+        Some(Ok(held)) => Ok(LockGuard::new(held)),
+        Some(Err(error)) => {
+            tokio::spawn(acquiring.give_up());
+            Err(error)
+        }
+        None => {
+            acquiring.give_up().await;
+            Err(Error::Invalid("nobody wants the lock any more".to_owned()))
+        }
+    }
+}
