@@ -1,0 +1,145 @@
+//! A TCP proxy that does to connections what networks do.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
+
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    target: Mutex<SocketAddr>,
+    answers_to_lose: AtomicUsize,
+    holds_answers: AtomicBool,
+    hides_hang_ups: AtomicBool,
+    commands: broadcast::Sender<Command>,
+}
+
+/// What to do to all connections that are open.
+#[derive(Clone, Copy, PartialEq)]
+enum Command {
+    /// Close them.
+    Cut,
+    /// Close the clients' sides, and have the server believe that all is well.
+    Orphan,
+}
+
+impl Proxy {
+    pub async fn start(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            target: Mutex::new(target),
+            answers_to_lose: AtomicUsize::new(0),
+            holds_answers: AtomicBool::new(false),
+            hides_hang_ups: AtomicBool::new(false),
+            commands: broadcast::Sender::new(16),
+        });
+        tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    tokio::spawn(connect(client, Arc::clone(&shared)));
+                }
+            }
+        });
+        Self { address, shared }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends new connections there.
+    pub fn lead_to(&self, target: SocketAddr) {
+        *self.shared.target.lock().unwrap() = target;
+    }
+
+    /// Cuts the connections by which the next so many answers come.
+    pub fn lose_answers(&self, count: usize) {
+        self.shared.answers_to_lose.store(count, Ordering::SeqCst);
+    }
+
+    /// How many answers are still to be lost.
+    pub fn answers_to_lose(&self) -> usize {
+        self.shared.answers_to_lose.load(Ordering::SeqCst)
+    }
+
+    /// Whether answers that come from now on are kept from the clients: for good, as if the network were very slow.
+    pub fn hold_answers(&self, hold: bool) {
+        self.shared.holds_answers.store(hold, Ordering::SeqCst);
+    }
+
+    /// Whether the server is left to believe that clients which hang up are still there.
+    pub fn hide_hang_ups(&self, hide: bool) {
+        self.shared.hides_hang_ups.store(hide, Ordering::SeqCst);
+    }
+
+    pub fn cut(&self) {
+        drop(self.shared.commands.send(Command::Cut));
+    }
+
+    pub fn orphan(&self) {
+        drop(self.shared.commands.send(Command::Orphan));
+    }
+}
+
+async fn connect(mut client: TcpStream, shared: Arc<Shared>) {
+    let mut commands = shared.commands.subscribe();
+    let target = *shared.target.lock().unwrap();
+    let Ok(mut server) = TcpStream::connect(target).await else { return };
+    let (mut from_client, mut from_server) = (vec![0; 65_536], vec![0; 65_536]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut from_client) => {
+                let Ok(bytes @ 1..) = read else {
+                    if shared.hides_hang_ups.load(Ordering::SeqCst) {
+                        read_on(server).await;
+                    }
+                    return;
+                };
+                if server.write_all(&from_client[..bytes]).await.is_err() {
+                    return;
+                }
+            }
+            read = server.read(&mut from_server) => {
+                let Ok(bytes @ 1..) = read else { return };
+                if shared.takes_answer_to_lose() {
+                    return;
+                }
+                if shared.holds_answers.load(Ordering::SeqCst) {
+                    // Until the client goes.
+                    return read_on(client).await;
+                }
+                if client.write_all(&from_server[..bytes]).await.is_err() {
+                    return;
+                }
+            }
+            command = commands.recv() => {
+                if command == Ok(Command::Orphan) {
+                    drop(client);
+                    read_on(server).await;
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Keeps one side open, and throws away what comes from it, until that closes it.
+async fn read_on(mut side: TcpStream) {
+    let mut thrown_away = vec![0; 4_096];
+    while let Ok(1..) = side.read(&mut thrown_away).await {}
+}
+
+impl Shared {
+    fn takes_answer_to_lose(&self) -> bool {
+        let less = |count: usize| count.checked_sub(1);
+        self.answers_to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+    }
+}
