@@ -3,7 +3,7 @@
 use crate::place::{Place, seconds};
 use crate::support::eventually;
 use dragon_client::{Account, Code, Error, Handle, LockGuard, Lost, Request};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Waits until nobody holds the lock.
 async fn until_free(place: &Place, lock: &str) {
@@ -102,6 +102,30 @@ async fn a_server_that_stands_still_has_the_loss_told_before_anyone_else_gets_th
     assert_eq!(error.code(), Some(&Code::NotLocked));
     second.release().await.unwrap();
     assert_eq!(account.counter("n").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_lease_counts_from_when_it_was_asked_for_not_from_the_answer() {
+    let place = Place::start();
+    let (proxy, account) = place.by_proxy().await;
+    proxy.delay_answers(Duration::from_millis(600));
+    let first = take(&account, 2).await;
+    let next = tokio::spawn({
+        let account = place.account();
+        async move {
+            let guard = take(&account, 30).await;
+            (Instant::now(), guard)
+        }
+    });
+    place.raw().until_waiting("l", 1).await;
+    let until = first.held_until();
+    eventually("an extension", || async { (first.held_until() > until).then_some(()) }).await;
+    proxy.swallow_requests(true);
+    let lost = first.lost().await;
+    let told = Instant::now();
+    assert!(matches!(lost, Lost::NotExtended(_)), "{lost:?}");
+    let (granted, second) = next.await.unwrap();
+    assert!(granted > told && second.followed_an_expired_one());
 }
 
 #[tokio::test]

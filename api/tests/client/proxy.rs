@@ -1,11 +1,13 @@
 //! A TCP proxy that does to connections what networks do.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
+use tokio::time::sleep;
 
 pub struct Proxy {
     address: SocketAddr,
@@ -17,6 +19,8 @@ struct Shared {
     answers_to_lose: AtomicUsize,
     holds_answers: AtomicBool,
     hides_hang_ups: AtomicBool,
+    delays_answers_by_ms: AtomicU64,
+    swallows_requests: AtomicBool,
     commands: broadcast::Sender<Command>,
 }
 
@@ -38,6 +42,8 @@ impl Proxy {
             answers_to_lose: AtomicUsize::new(0),
             holds_answers: AtomicBool::new(false),
             hides_hang_ups: AtomicBool::new(false),
+            delays_answers_by_ms: AtomicU64::new(0),
+            swallows_requests: AtomicBool::new(false),
             commands: broadcast::Sender::new(16),
         });
         tokio::spawn({
@@ -80,6 +86,16 @@ impl Proxy {
         self.shared.hides_hang_ups.store(hide, Ordering::SeqCst);
     }
 
+    /// Has each answer take so much longer.
+    pub fn delay_answers(&self, delay: Duration) {
+        self.shared.delays_answers_by_ms.store(delay.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// Whether requests don't reach the server any more, though connections stay open.
+    pub fn swallow_requests(&self, swallow: bool) {
+        self.shared.swallows_requests.store(swallow, Ordering::SeqCst);
+    }
+
     pub fn cut(&self) {
         drop(self.shared.commands.send(Command::Cut));
     }
@@ -103,6 +119,9 @@ async fn connect(mut client: TcpStream, shared: Arc<Shared>) {
                     }
                     return;
                 };
+                if shared.swallows_requests.load(Ordering::SeqCst) {
+                    continue;
+                }
                 if server.write_all(&from_client[..bytes]).await.is_err() {
                     return;
                 }
@@ -116,6 +135,7 @@ async fn connect(mut client: TcpStream, shared: Arc<Shared>) {
                     // Until the client goes.
                     return read_on(client).await;
                 }
+                sleep(Duration::from_millis(shared.delays_answers_by_ms.load(Ordering::SeqCst))).await;
                 if client.write_all(&from_server[..bytes]).await.is_err() {
                     return;
                 }
