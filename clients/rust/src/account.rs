@@ -63,6 +63,15 @@ impl Account {
     /// lost connections and other failures that may pass. When it turns out to have been applied before, the first answer
     /// is given, and [`Answer::is_repeated`] says so.
     ///
+    /// ```no_run
+    /// # use dragon_client::{Account, Error, Request};
+    /// # async fn example(account: Account) -> Result<(), Error> {
+    /// let pay = Request::new().idempotency_id("payment-4711").add("alice", -30).add("bob", 30);
+    /// let answer = account.transact_once(pay).await?;
+    /// println!("alice has {:?} left", answer.counter("alice"));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// A request that waits for a lock waits once more each time it is sent, behind those that it was sent before:
     /// [`Account::lock`] takes locks with more care.
     ///

@@ -15,6 +15,17 @@ const LIMIT_MAX: u32 = 1_000;
 /// [`Account::locks`].
 ///
 /// Each page is of one moment; a list of several pages is not.
+///
+/// ```no_run
+/// # use dragon_client::{Account, Error};
+/// # async fn example(account: Account) -> Result<(), Error> {
+/// use futures_util::StreamExt as _;
+/// let mut values = account.values("conf/").stream();
+/// while let Some(value) = values.next().await {
+///     println!("{}", value?.key);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "it asks for nothing until it is read"]
 pub struct List<T> {

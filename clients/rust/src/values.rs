@@ -61,6 +61,18 @@ impl Account {
     ///
     /// Gives the value and its version as they are afterwards; `None` if it gave `None`.
     ///
+    /// ```no_run
+    /// # use dragon_client::{Account, Error};
+    /// # async fn example(account: Account) -> Result<(), Error> {
+    /// let names = account.update("names", |names: Option<Vec<String>>| {
+    ///     let mut names = names.unwrap_or_default();
+    ///     names.push("new".to_owned());
+    ///     Some(names)
+    /// });
+    /// names.await?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error`].
     pub async fn update<T: DeserializeOwned + Serialize>(

@@ -16,6 +16,17 @@ const WAIT: Duration = Duration::from_secs(60);
 /// Each request passes on the version that the one before has told, so no change is missed in between; several changes that
 /// come quickly may be told as one, by the last of them. The connection breaking or the server being away is bridged for as
 /// long as the client's [`RetryPolicy`](crate::RetryPolicy) says.
+///
+/// ```no_run
+/// # use dragon_client::{Account, Error};
+/// # async fn example(account: Account) -> Result<(), Error> {
+/// let mut watch = account.watch("limits");
+/// loop {
+///     let limits = watch.changed().await?;
+///     println!("version {}: {:?}", limits.version, limits.json::<Vec<u64>>()?);
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "it waits for nothing until it is read"]
 pub struct Watch {

@@ -23,6 +23,18 @@ const RELEASE_REMEMBERED: Duration = Duration::from_secs(3_600);
 /// while between looking at the clock and acting. So what matters is written by requests that are
 /// [guarded](Self::guard): the server refuses them when the lock is lost. Work elsewhere can carry the
 /// [handle](Self::handle), which is higher for each later holder.
+///
+/// ```no_run
+/// # use dragon_client::{Account, Error, Request};
+/// # async fn example(account: Account) -> Result<(), Error> {
+/// let mut guard = account.lock("machine").acquire().await?;
+/// let state = account.get("state").await?.json::<u64>()?.unwrap_or_default();
+/// // Refused as a whole, were the lock lost.
+/// account.transact(guard.guard(Request::new().set("state", &(state + 1))?)?).await?;
+/// // The last write, and the lock given back: both or neither.
+/// guard.release_with(Request::new().set("state", &(state + 2))?).await?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "the lock is given back when the guard is dropped"]
 pub struct LockGuard {
