@@ -66,7 +66,8 @@ impl Request {
         self
     }
 
-    /// How long the idempotency ids are remembered: 1 s to 30 days; a day when not given.
+    /// How long the idempotency ids are remembered: 1 s to 30 days; a day when not given. It has to be longer than the
+    /// request may be sent again, or it may happen twice.
     pub fn idempotency_ttl(mut self, ttl: Duration) -> Self {
         self.idempotency_ttl = Some(ttl);
         self

@@ -80,7 +80,8 @@ impl Acquiring {
     /// Asks once for the lock.
     async fn ask(&mut self, wait: Duration) -> Result<Held, Error> {
         let (id, lease) = (new_id(), self.asked.lease);
-        let request = Request::new().idempotency_id(id.clone()).idempotency_ttl(lease + ID_MORE);
+        let request =
+            Request::new().idempotency_id(id.clone()).idempotency_ttl(lease.saturating_add(ID_MORE));
         let mut request = request.lock(&*self.asked.id, lease).lock_wait(wait);
         if let Some(owner) = &self.asked.owner {
             request = request.lock_owner(owner.clone());

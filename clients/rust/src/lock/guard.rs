@@ -20,9 +20,12 @@ const RELEASE_REMEMBERED: Duration = Duration::from_secs(3_600);
 ///
 /// The guard tells when the lock is lost, at [`held_until`](Self::held_until) at the latest, and in time by this process's
 /// monotonic clock. On Linux that clock stands still while the machine is suspended, and any process may be stopped for a
-/// while between looking at the clock and acting. So what matters is written by requests that are
-/// [guarded](Self::guard): the server refuses them when the lock is lost. Work elsewhere can carry the
-/// [handle](Self::handle), which is higher for each later holder.
+/// while between looking at the clock and acting; and a server whose clock is set forward ends a lease before its time. So
+/// what matters is written by requests that are [guarded](Self::guard): the server refuses them when the lock is lost. Work
+/// elsewhere can carry the [handle](Self::handle), which is higher for each later holder.
+///
+/// The lease is extended by a task of the runtime: work that keeps the runtime's threads busy for long belongs on
+/// `tokio::task::spawn_blocking`.
 ///
 /// ```no_run
 /// # use dragon_client::{Account, Error, Request};

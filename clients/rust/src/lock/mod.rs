@@ -105,6 +105,7 @@ async fn acquire(account: Account, asked: Asked, abandoned: CancellationToken) -
     match abandoned.run_until_cancelled(acquiring.run()).await {
         Some(Ok(held)) => Ok(LockGuard::new(held)),
         Some(Err(error)) => {
+            // The caller need not wait for that.
             tokio::spawn(acquiring.give_up());
             Err(error)
         }
