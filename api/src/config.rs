@@ -1,7 +1,10 @@
 //! Settings: by flag and by environment under the same name, all checked before anything opens.
 
 use crate::access::AccessSettings;
-use crate::cli::{BackupCommand, ExportArguments, HealthArguments, ImportArguments, TokenCommand};
+use crate::cli::{
+    BackupCommand, CasArguments, DeleteArguments, ExportArguments, GetArguments, HealthArguments,
+    ImportArguments, IncrArguments, ListArguments, LockArguments, SetArguments, TokenCommand, WatchArguments,
+};
 use crate::quotas::QuotaSettings;
 use crate::serve::ServeError;
 use crate::tls::TlsSettings;
@@ -10,6 +13,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use dragon_backups::{BackupMetrics, Bucket, BucketOptions, Encryption, Keep, Keeper, Location, Recipient};
 use dragon_core::limits::{
     ANSWER_BYTES_MAX, IDEMPOTENCY_IDS_MAX, KEY_BYTES_MAX, Limits, OPERATIONS_MAX, REQUEST_BYTES_MAX,
@@ -44,6 +48,14 @@ pub struct Arguments {
     /// The settings of `serve`, when no command is given.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+/// The script by which a shell completes the program's arguments.
+#[must_use]
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "cloud-dragon", &mut script);
+    script
 }
 
 impl Arguments {
@@ -107,8 +119,32 @@ pub enum Command {
     /// Make tokens for clients
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Run a command while a lock is held, and kill it before the lock could pass to another
+    Lock(Box<LockArguments>),
+    /// Read a value or a counter
+    Get(Box<GetArguments>),
+    /// Write a value, and print its version
+    Set(Box<SetArguments>),
+    /// Delete a value or a counter
+    Delete(Box<DeleteArguments>),
+    /// List values, counters or locks, one JSON object a line
+    List(Box<ListArguments>),
+    /// Print the changes of a key as they happen, one JSON object a line
+    Watch(Box<WatchArguments>),
+    /// Add to a counter, and print what it is then
+    Incr(Box<IncrArguments>),
+    /// Set a counter if it is what is expected (compare and swap)
+    Cas(Box<CasArguments>),
     /// Print the OpenAPI document
     Openapi,
+    /// Print a script by which a shell completes this program's commands and options
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Kill a command in time: started by `lock`
+    #[command(hide = true)]
+    LockWatchdog,
 }
 
 /// The settings of the server.

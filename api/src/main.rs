@@ -1,6 +1,6 @@
 //! The program `cloud-dragon`.
 
-use cloud_dragon::config::{Arguments, Command, without_values};
+use cloud_dragon::config::{Arguments, Command, completions, without_values};
 use cloud_dragon::{cli, document, logging, serve};
 use std::process::ExitCode;
 
@@ -21,6 +21,18 @@ fn main() -> ExitCode {
         Some(Command::Backup(command)) => return cli::run(|| cli::backup(&command)),
         Some(Command::Health(arguments)) => return cli::run(|| cli::health(&arguments)),
         Some(Command::Token(command)) => return cli::run(|| cli::token(&command)),
+        Some(Command::Lock(arguments)) => return cli::lock(&arguments),
+        Some(Command::Get(arguments)) => return cli::get(&arguments),
+        Some(Command::Set(arguments)) => return cli::set(&arguments),
+        Some(Command::Delete(arguments)) => return cli::delete(&arguments),
+        Some(Command::List(arguments)) => return cli::list(&arguments),
+        Some(Command::Watch(arguments)) => return cli::watch(&arguments),
+        Some(Command::Incr(arguments)) => return cli::incr(&arguments),
+        Some(Command::Cas(arguments)) => return cli::cas(&arguments),
+        Some(Command::LockWatchdog) => return cli::watchdog(),
+        Some(Command::Completions { shell }) => {
+            return cli::run(|| cli::print(&completions(shell)));
+        }
         Some(Command::Serve(settings)) => *settings,
         None => arguments.settings,
     };

@@ -1,10 +1,13 @@
 //! The commands besides serving: `cloud-dragon export`, `import` and `backup`, on a store that nobody serves or on a server,
-//! `health` and `token`.
+//! `health` and `token`; and for shells that use a server, `lock`, `get`, `set`, `delete`, `list`, `watch`, `incr`, `cas`.
 //! Standard output is for what was asked for, standard error for how it goes.
 
+mod account;
 mod backup;
+mod data;
 mod files;
 mod health;
+mod lock;
 mod progress;
 mod remote;
 mod site;
@@ -13,14 +16,20 @@ mod token;
 use crate::config::StoreSettings;
 pub use backup::{BackupCommand, backup};
 use clap::{ArgGroup, Args};
+pub use data::{
+    CasArguments, DeleteArguments, GetArguments, IncrArguments, ListArguments, SetArguments, WatchArguments,
+    cas, delete, get, incr, list, set, watch,
+};
 use dragon_core::cell::{Account, InvalidAccount};
 use dragon_transfer::Mode;
 use files::{Input, Output};
 pub use health::{HealthArguments, health};
+pub use lock::{LockArguments, lock, watchdog};
 use progress::Progress;
 use site::Site;
 use std::collections::HashMap;
 use std::fmt;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 pub use token::{TokenCommand, token};
@@ -106,6 +115,16 @@ pub fn run(command: impl FnOnce() -> Result<(), CliError>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes to standard output.
+///
+/// # Errors
+/// [`CliError`] when it is closed.
+pub fn print(bytes: &[u8]) -> Result<(), CliError> {
+    let mut output = io::stdout().lock();
+    let written = output.write_all(bytes).and_then(|()| output.flush());
+    written.map_err(|error| CliError::new("standard output", error))
 }
 
 /// `cloud-dragon export`.

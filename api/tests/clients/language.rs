@@ -2,7 +2,7 @@
 
 use crate::guide;
 use crate::losing_proxy::LosingProxy;
-use crate::server::{Server, forget_settings};
+use crate::server::{Server, forget_settings, program};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -76,8 +76,7 @@ impl Language {
 }
 
 fn new_token(file: &Path, right: &str) -> String {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_cloud-dragon"));
-    forget_settings(&mut program);
+    let mut program = program();
     program.args(["token", "new", right, "--account", "*", "--right", right, "--tokens"]).arg(file);
     succeeded("token new", &run(program)).trim().to_owned()
 }

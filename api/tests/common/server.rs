@@ -1,4 +1,7 @@
-//! A server of its own for a test that speaks to it from outside, as a user would.
+//! A server of its own for a test that speaks to it from outside, as a user would. Several test programs have this file, and none
+//! of them uses all of it.
+
+#![allow(dead_code, reason = "see above")]
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
@@ -21,10 +24,9 @@ impl Server {
     /// Starts one with further arguments, and with nothing of the environment.
     pub fn start_with<A: AsRef<OsStr>>(arguments: &[A]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-dragon"));
+        let mut command = program();
         command.args(["serve", "--listen", "127.0.0.1:0", "--drain-delay", "0", "--store"]);
         command.arg(format!("embedded:{}", folder.path().join("data").display())).args(arguments);
-        forget_settings(&mut command);
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
         let address = log.find_map(|line| {
@@ -37,11 +39,32 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Sends it a signal by its name.
+    pub fn signal(&self, name: &str) {
+        signal(self.process.id(), name);
+    }
+}
+
+/// Sends a process a signal by its name.
+pub fn signal(id: u32, name: &str) {
+    // The shell's own `kill`: the program of that name is not on every machine.
+    let script = format!("kill -{name} {id}");
+    assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.process.kill().unwrap_or_default();
         self.process.wait().unwrap();
     }
+}
+
+/// The program, with nothing set by the surroundings.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-dragon"));
+    forget_settings(&mut command);
+    command
 }
 
 /// What is set in the environment of whoever runs the tests is not for what they start.

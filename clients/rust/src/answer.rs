@@ -77,7 +77,7 @@ impl Answer {
 }
 
 /// A counter.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
 pub struct CounterState {
@@ -88,7 +88,7 @@ pub struct CounterState {
 }
 
 /// A key, and what it held.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
 pub struct ValueState {
@@ -97,7 +97,7 @@ pub struct ValueState {
     /// The revision of its last write; 0: it does not exist.
     pub version: u64,
     /// The value, byte for byte as it was sent; absent when the key does not exist.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub value: Option<Box<RawValue>>,
 }
 
@@ -120,7 +120,7 @@ impl ValueState {
 }
 
 /// A lock that is held.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
 pub struct LockState {
@@ -132,8 +132,10 @@ pub struct LockState {
     /// When its lease ends.
     pub till: Till,
     /// When it was granted, in Unix seconds, rounded down.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
     /// Who holds it, when the holder said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// How many requests wait for it, at the server that answered.
     pub waiting: u64,
