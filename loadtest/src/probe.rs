@@ -1,14 +1,13 @@
 //! Looks at a server from aside: single questions, each on a connection of its own, and what the server
 //! counts.
 
-use crate::answers::Written;
 use crate::client::Connection;
 use crate::http::Request;
 use crate::server::Server;
 use anyhow::{Context as _, Result, ensure};
-use serde::Deserialize;
+use dragon_client::{Account, Client, LockState};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -50,12 +49,12 @@ pub async fn ask<T: DeserializeOwned>(address: SocketAddr, path: &str, body: &Va
     Probe::open(address).await?.ask(path, body).await
 }
 
-/// Writes one value.
+/// An account, by the client for Rust. Load is made without it, since the client would be measured along with the server.
 ///
 /// # Errors
-/// When that fails.
-pub async fn set(address: SocketAddr, account: &str, key: &str, value: &str) -> Result<Written> {
-    ask(address, &format!("/db/{account}"), &json!({"KVSet": [{"Key": key, "Value": value}]})).await
+/// For a name that is none.
+pub fn account(address: SocketAddr, name: &str) -> Result<Account> {
+    Ok(Client::new(&format!("http://{address}"))?.account(name)?)
 }
 
 /// A counter or gauge of the server, where it shows one by this name.
@@ -125,41 +124,29 @@ pub async fn until_watching(address: SocketAddr, watchers: usize, limit: Duratio
     }
 }
 
-/// A lock in the answer of `/list`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct HeldLock {
-    /// Its name.
-    #[serde(rename = "ID")]
-    pub id: String,
-    /// How many wait for it.
-    #[serde(default)]
-    pub waiting: usize,
-}
-
 /// The locks that are held in an account.
 ///
 /// # Errors
 /// When that can't be told.
-pub async fn held_locks(address: SocketAddr, account: &str) -> Result<Vec<HeldLock>> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Page {
-        locks: Vec<HeldLock>,
-    }
-    let page: Page = ask(address, &format!("/list/{account}"), &json!({"Kind": "Locks"})).await?;
-    Ok(page.locks)
+pub async fn held_locks(address: SocketAddr, account_name: &str) -> Result<Vec<LockState>> {
+    Ok(account(address, account_name)?.locks("").all().await?)
 }
 
 /// Waits until exactly so many wait for the one lock of an account.
 ///
 /// # Errors
 /// When they do not within `limit`.
-pub async fn until_queued(address: SocketAddr, account: &str, waiters: usize, limit: Duration) -> Result<()> {
+pub async fn until_queued(
+    address: SocketAddr,
+    account_name: &str,
+    waiters: usize,
+    limit: Duration,
+) -> Result<()> {
+    let account = account(address, account_name)?;
     let begun = Instant::now();
     loop {
-        let waiting = held_locks(address, account).await?.first().map_or(0, |lock| lock.waiting);
-        if waiting == waiters {
+        let waiting = account.locks("").all().await?.first().map_or(0, |lock| lock.waiting);
+        if waiting == waiters as u64 {
             return Ok(());
         }
         ensure!(begun.elapsed() < limit, "{waiting} and not {waiters} wait for the lock after {limit:?}");

@@ -7,7 +7,7 @@ use crate::drive::Begin;
 use crate::http::Request;
 use crate::outcome::Outcome;
 use crate::plan::Parameters;
-use crate::probe::{ask, set, until_queued, until_watching};
+use crate::probe::{self, ask, until_queued, until_watching};
 use crate::server::{Server, Starter};
 use crate::space::{Space, key_name};
 use anyhow::{Context as _, Result, bail};
@@ -81,8 +81,9 @@ pub async fn run(starter: &Starter, parameters: &Parameters) -> Result<Outcome> 
 /// Measures one kind; `None` where the server's process is not known.
 async fn measure(server: &Server, wait: Wait, waiters: usize) -> Result<Option<Idle>> {
     let (address, account) = (server.address, Space::new("idle", 1, waiters).account(0));
+    let warmed_up = probe::account(address, &account)?;
     for request in 0..WARM_UP_REQUESTS {
-        set(address, &account, "warm-up", &request.to_string()).await?;
+        warmed_up.transact(dragon_client::Request::new().set("warm-up", &request)?).await?;
     }
     let path = format!("/db/{account}");
     let _: Granted = ask(address, &path, &json!({"LockID": "held", "LockDur": 300})).await?;
