@@ -8,6 +8,7 @@
 
 mod acquiring;
 mod answers;
+mod encrypted;
 mod exclusion;
 mod lists;
 mod locks;

@@ -4,7 +4,7 @@ use crate::error::Refusal;
 use crate::{Account, Error, RetryPolicy};
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{StatusCode, Url};
+use reqwest::{Certificate, StatusCode, Url};
 use rustls::crypto::{CryptoProvider, ring};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,9 @@ struct Inner {
 pub struct ClientBuilder {
     url: String,
     token: Option<HeaderValue>,
-    is_token_valid: bool,
+    authorities: Vec<Certificate>,
+    /// What was given that can't be used.
+    wrong: Option<&'static str>,
     http: Option<reqwest::Client>,
     timeout: Duration,
     connect_timeout: Duration,
@@ -43,18 +45,30 @@ pub struct ClientBuilder {
 impl ClientBuilder {
     /// The token that says who one is. No log and no error shows it.
     pub fn token(mut self, token: &str) -> Self {
-        let header = HeaderValue::try_from(format!("Bearer {token}"));
-        self.is_token_valid = header.is_ok();
-        self.token = header.ok();
-        if let Some(header) = &mut self.token {
-            header.set_sensitive(true);
+        match HeaderValue::try_from(format!("Bearer {token}")) {
+            Ok(mut header) => {
+                header.set_sensitive(true);
+                self.token = Some(header);
+            }
+            Err(_) => self.wrong = Some("the token has characters that no token has"),
+        }
+        self
+    }
+
+    /// Believes these authorities, in PEM, besides those that the machine believes: for a server whose certificate is
+    /// signed by one's own.
+    pub fn authorities(mut self, pem: &[u8]) -> Self {
+        match Certificate::from_pem_bundle(pem) {
+            Ok(authorities) if !authorities.is_empty() => self.authorities.extend(authorities),
+            _ => self.wrong = Some("there are no certificates in PEM where the authorities should be"),
         }
         self
     }
 
     /// Sends by this HTTP client: for certificates, a proxy or connections of one's own. It should follow no redirects and
     /// speak HTTP/1.1, by which a request that is given up closes its connection: on one of HTTP/2 that has died, all
-    /// requests hang until it is found out.
+    /// requests hang until it is found out. Authorities and the time to connect are its own,
+    /// and it can be built only once rustls has a provider: this crate installs one with the first client that it makes by itself.
     pub fn http(mut self, http: reqwest::Client) -> Self {
         self.http = Some(http);
         self
@@ -66,7 +80,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long it may take until a connection is there; 5 s when not given. An HTTP client of one's own has its own.
+    /// How long it may take until a connection is there; 5 s when not given.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -83,13 +97,13 @@ impl ClientBuilder {
     /// # Errors
     /// [`Error::Invalid`] when the URL or the token is none.
     pub fn build(self) -> Result<Client, Error> {
-        if !self.is_token_valid {
-            return Err(Error::Invalid("the token has characters that no token has".to_owned()));
+        if let Some(wrong) = self.wrong {
+            return Err(Error::Invalid(wrong.to_owned()));
         }
         let base = base(&self.url)?;
         let http = match self.http {
             Some(http) => http,
-            None => http(self.connect_timeout)?,
+            None => http(self.connect_timeout, self.authorities)?,
         };
         let (token, timeout, retry) = (self.token, self.timeout, self.retry);
         Ok(Client(Arc::new(Inner { http, base, token, timeout, retry })))
@@ -110,7 +124,7 @@ fn base(url: &str) -> Result<Url, Error> {
     Ok(base)
 }
 
-fn http(connect_timeout: Duration) -> Result<reqwest::Client, Error> {
+fn http(connect_timeout: Duration, authorities: Vec<Certificate>) -> Result<reqwest::Client, Error> {
     if CryptoProvider::get_default().is_none() {
         // Where another thread was faster, its choice holds.
         drop(ring::default_provider().install_default());
@@ -118,7 +132,7 @@ fn http(connect_timeout: Duration) -> Result<reqwest::Client, Error> {
     // By HTTP/1.1 a request that is given up closes its connection: the server sees at once that nobody waits any more,
     // and the next request does not go by a connection that may be dead. A redirect would turn a request into another.
     let builder = reqwest::Client::builder().http1_only().redirect(reqwest::redirect::Policy::none());
-    builder.connect_timeout(connect_timeout).build().map_err(Error::of_transport)
+    builder.connect_timeout(connect_timeout).tls_certs_merge(authorities).build().map_err(Error::of_transport)
 }
 
 impl Client {
@@ -135,7 +149,8 @@ impl Client {
         ClientBuilder {
             url: url.to_owned(),
             token: None,
-            is_token_valid: true,
+            authorities: Vec::new(),
+            wrong: None,
             http: None,
             timeout: TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
