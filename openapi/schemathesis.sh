@@ -21,7 +21,8 @@ if ! cmp -s "$requirements" "$venv/installed"; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"
     cp "$requirements" "$venv/installed"
 fi
-cargo build --workspace --locked
+# As the tests build it: without their features all would be built once more.
+cargo test --workspace --locked --no-run
 program=${DRAGON_TEST_PROGRAM:-$target/debug/cloud-dragon}
 
 scratch=$(mktemp -d)
