@@ -24,6 +24,7 @@ use dragon_transfer::Mode;
 use dragon_waiters::Frontend;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use poem::web::Html;
 use poem::{Endpoint, EndpointExt as _, IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::registry::{MetaResponses, Registry};
@@ -494,14 +495,17 @@ pub(crate) fn endpoint(
     let limits: Arc<Limits> = Arc::clone(&service.limits);
     let frontend = service.frontend.clone();
     let operations = open_api(Operations { service: Some(service), backups, metrics });
-    let docs = operations.swagger_ui();
-    let document = finish(&operations.spec());
+    let spec = operations.spec();
+    let document = finish(&spec);
+    // The framework's page has the framework's document in it.
+    let page = operations.swagger_ui_html().replace(&spec, &document);
+    let page = poem::endpoint::make_sync(move |_| Html(page.clone()));
     let document = poem::endpoint::make_sync(move |_| {
         Response::builder().header(header::CONTENT_TYPE, "application/json").body(document.clone())
     });
     let routes = poem::Route::new()
         .at("/openapi.json", poem::get(document))
-        .nest("/docs", docs)
+        .nest("/docs", poem::Route::new().at("/", poem::get(page)))
         .nest("/", operations)
         .data(limits);
     Surrounded { routes, admission, frontend }.boxed()

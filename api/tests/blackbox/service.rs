@@ -57,6 +57,9 @@ async fn the_document_describes_what_is_served() {
     let docs = connection.get("/docs").await;
     assert_eq!(docs.status, 200);
     assert!(docs.header("content-type").unwrap().starts_with("text/html"));
+    let example = &document["paths"]["/db/{account}"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+        ["lock"];
+    assert!(docs.text().contains(example["summary"].as_str().unwrap()), "the page shows another document");
 }
 
 #[tokio::test]
