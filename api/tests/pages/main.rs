@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "these are tests; a panic is how they fail")]
 
 mod readme;
+mod recipes;
 #[path = "../common/server.rs"]
 mod server;
 mod shell;
+mod shell_guide;
 mod walk_through;
