@@ -20,6 +20,7 @@ pub const LANGUAGES: &[Language] = &[
     Language { name: "java", marked: "java", extension: "java" },
     Language { name: "progenitor", marked: "rust", extension: "rs" },
     Language { name: "python", marked: "python", extension: "py" },
+    Language { name: "rust", marked: "rust", extension: "rs" },
     Language { name: "typescript", marked: "typescript", extension: "ts" },
 ];
 
