@@ -14,7 +14,9 @@ mod lists;
 mod locks;
 mod place;
 mod proxy;
+mod releasing;
 mod requests;
+mod scripted;
 #[allow(dead_code, unused_imports, reason = "it is the black-box tests', and a part of it is of use here")]
 #[path = "../blackbox/support/mod.rs"]
 mod support;

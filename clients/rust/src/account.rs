@@ -77,21 +77,34 @@ impl Account {
     ///
     /// # Errors
     /// [`Error`]. With [`Code::DuplicateRequest`] when its idempotency id was used by another request;
-    /// [`Error::AnswerNotKept`] when it was applied before and its answer is lost.
+    /// [`Error::AnswerNotKept`] when it was applied before and its answer is lost. When it is given up, and one of the
+    /// tries has left open whether the request was applied, the error is that one's.
     pub async fn transact_once(&self, request: Request) -> Result<Answer, Error> {
+        self.once(request).await.map_err(|failed| failed.error)
+    }
+
+    /// The same, and tells of a failure whether the request may have been applied.
+    pub(crate) async fn once(&self, request: Request) -> Result<Answer, Failed> {
         let request = match request.has_idempotency_id() {
             true => request,
             false => request.idempotency_id(new_id()),
         };
-        let body = body(&request)?;
+        let body = body(&request).map_err(|error| Failed { error, is_open: false })?;
         let mut retries = Retries::new(self.client.retry_policy());
+        let mut open = None;
         loop {
-            match self.post(Route::Db, body.clone(), request.wait()).await.and_then(answered) {
+            let error = match self.post(Route::Db, body.clone(), request.wait()).await.and_then(answered) {
+                Ok(answer) => return Ok(answer),
                 Err(Error::Refused(refusal)) if refusal.code == Code::DuplicateRequest => {
-                    return repeated(refusal);
+                    return repeated(refusal).map_err(|error| Failed { error, is_open: open.is_some() });
                 }
-                Err(error) => retries.pause(error).await?,
-                done => return done,
+                Err(error) => error,
+            };
+            if !retries.pause_after(&error).await {
+                return Err(Failed::of(error, open));
+            }
+            if error.is_outcome_unknown() {
+                open = Some(error);
             }
         }
     }
@@ -130,6 +143,30 @@ impl Account {
             Route::List => "list",
         };
         self.client.post(&format!("{route}/{}", self.name), body, hold).await
+    }
+}
+
+/// A request that was tried, perhaps several times, and not answered.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: Error,
+    /// Whether a try before the last one may have been applied, or may yet be.
+    is_open: bool,
+}
+
+impl Failed {
+    /// That of the last try, after another one whose fate is not known.
+    fn of(last: Error, open: Option<Error>) -> Self {
+        let is_open = open.is_some();
+        // That this time nothing was applied is not the truth about the request.
+        let error = if last.is_retryable() { open.unwrap_or(last) } else { last };
+        Self { error, is_open }
+    }
+
+    /// Whether it is certain that the request was not applied and won't be.
+    pub(crate) fn has_changed_nothing(&self) -> bool {
+        let is_none = matches!(self.error, Error::Refused(_) | Error::Unreachable(_) | Error::Invalid(_));
+        is_none && !self.is_open && !self.error.is_outcome_unknown()
     }
 }
 

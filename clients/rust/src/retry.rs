@@ -66,10 +66,15 @@ impl Retries {
     /// # Errors
     /// The failure itself, when it would not pass or it is time to give up.
     pub(crate) async fn pause(&mut self, error: Error) -> Result<(), Error> {
-        let Some(pause) = self.next_pause(&error) else { return Err(error) };
+        if self.pause_after(&error).await { Ok(()) } else { Err(error) }
+    }
+
+    /// The same, and says whether there is to be a next try.
+    pub(crate) async fn pause_after(&mut self, error: &Error) -> bool {
+        let Some(pause) = self.next_pause(error) else { return false };
         tracing::debug!(%error, ?pause, "a request failed and is sent again");
         tokio::time::sleep(pause).await;
-        Ok(())
+        true
     }
 
     fn next_pause(&mut self, error: &Error) -> Option<Duration> {

@@ -3,6 +3,7 @@
 use super::Lost;
 use super::held::Held;
 use super::keeper::{Kept, keep};
+use crate::account::Failed;
 use crate::error::Code;
 use crate::{Answer, Error, Handle, Request};
 use std::sync::Arc;
@@ -122,7 +123,13 @@ impl LockGuard {
     }
 
     /// Gives the lock back and applies the request, both or neither. It happens once: it is sent as by
-    /// [`transact_once`](crate::Account::transact_once). Where that fails, the guard goes on holding the lock if it can.
+    /// [`transact_once`](crate::Account::transact_once). Where that fails and nothing was applied, the guard goes on holding
+    /// the lock if it can.
+    ///
+    /// Where it fails in a way that leaves open whether it was applied, or its future is dropped before it is done, the lock
+    /// counts as lost from then on ([`Lost::GivingBack`]): the next holder may be at work. It may be called again, and what
+    /// became of the first call is told where the request has the same idempotency id of one's own. When the guard is
+    /// dropped the lock is given back, if it was not.
     ///
     /// # Errors
     /// [`Error`]. With [`Code::NotLocked`] when the lock was not held any more.
@@ -136,13 +143,35 @@ impl LockGuard {
             false => request.idempotency_id(crate::account::new_id()).idempotency_ttl(RELEASE_REMEMBERED),
         };
         let request = request.unlock(self.id(), self.handle());
-        let outcome = self.kept.held.account.transact_once(request).await;
+        let doubt = Doubt(Some(&self.kept));
+        let outcome = self.kept.held.account.once(request).await;
         match &outcome {
-            Ok(_) => self.kept.lose(Lost::GivenBack),
-            Err(error) if error.code() == Some(&Code::NotLocked) => self.kept.lose(Lost::NotLocked),
+            // One that is not kept was given all the same.
+            Ok(_) | Err(Failed { error: Error::AnswerNotKept { .. }, .. }) => self.kept.lose(Lost::GivenBack),
+            Err(failed) if failed.error.code() == Some(&Code::NotLocked) => self.kept.lose(Lost::NotLocked),
+            Err(failed) if failed.has_changed_nothing() => doubt.is_settled(),
             Err(_) => {}
         }
-        outcome
+        outcome.map_err(|failed| failed.error)
+    }
+}
+
+/// The time in which the lock may have been given back without anyone knowing. When it ends so, for whatever reason, the
+/// lock counts as lost.
+struct Doubt<'a>(Option<&'a Kept>);
+
+impl Doubt<'_> {
+    /// The lock was not given back.
+    fn is_settled(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(kept) = self.0 {
+            kept.lose(Lost::GivingBack);
+        }
     }
 }
 

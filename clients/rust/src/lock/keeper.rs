@@ -48,11 +48,18 @@ impl Kept {
         Self { held, standing }
     }
 
-    /// Notes that the lock is lost, unless it is already.
+    /// Notes that the lock is lost, unless it is already. What became of one that was to be given back may be learnt later.
     pub(super) fn lose(&self, lost: Lost) {
         self.standing.send_if_modified(|standing| {
-            let is_news = standing.lost.is_none();
-            standing.lost.get_or_insert(lost);
+            let settles = matches!(lost, Lost::GivenBack | Lost::NotLocked);
+            let is_news = match standing.lost {
+                None => true,
+                Some(Lost::GivingBack) => settles,
+                Some(_) => false,
+            };
+            if is_news {
+                standing.lost = Some(lost);
+            }
             is_news
         });
     }
@@ -76,7 +83,7 @@ pub(super) async fn keep(kept: Arc<Kept>, dropped: CancellationToken) {
         dropped.cancelled().await;
     }
     let lost = kept.standing.borrow().lost.clone();
-    if matches!(lost, None | Some(Lost::NotExtended(_))) {
+    if matches!(lost, None | Some(Lost::NotExtended(_) | Lost::GivingBack)) {
         kept.held.give_back().await;
     }
 }
@@ -87,6 +94,9 @@ async fn extend(kept: &Kept) {
     let part = held.lease / PARTS;
     let (mut next, mut failure) = (held.sent + part, None);
     loop {
+        let held_until = kept.standing.borrow().held_until;
+        sleep_until(next.min(held_until).into()).await;
+        // What was given back meanwhile, or may have been, is not to be extended.
         let standing = kept.standing.borrow().clone();
         if standing.lost.is_some() {
             return;
@@ -95,7 +105,6 @@ async fn extend(kept: &Kept) {
             tracing::warn!(lock = &*held.id, ?failure, "a lock is lost");
             return kept.lose(Lost::NotExtended(failure));
         }
-        sleep_until(next.min(standing.held_until).into()).await;
         let sent = Instant::now();
         let end = standing.held_until.min(sent + part);
         match timeout_at(end.into(), held.extend()).await {

@@ -32,6 +32,9 @@ pub enum Lost {
     /// [`LockGuard::release_with`] has given it back.
     #[error("the lock was given back")]
     GivenBack,
+    /// [`LockGuard::release_with`] has failed, or was dropped, in a way that leaves open whether it was given back.
+    #[error("the lock was to be given back; whether that happened is not known")]
+    GivingBack,
 }
 
 /// How a lock is to be taken; made by [`Account::lock`].
