@@ -8,6 +8,7 @@
 
 mod acquiring;
 mod answers;
+mod breaking_off;
 mod encrypted;
 mod exclusion;
 mod lists;

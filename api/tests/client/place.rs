@@ -43,6 +43,13 @@ impl Place {
         (proxy, account)
     }
 
+    /// The same, but the client tries again as told.
+    pub async fn by_proxy_with(&self, policy: RetryPolicy) -> (Proxy, Account) {
+        let proxy = Proxy::start(self.server.address()).await;
+        let account = account_with(proxy.address(), policy);
+        (proxy, account)
+    }
+
     /// Kills it and starts it again on the same store, on another port.
     pub fn restart(&mut self) {
         self.server.kill();
@@ -54,6 +61,11 @@ impl Place {
 pub fn account_at(address: SocketAddr) -> Account {
     let policy = RetryPolicy::lasting(support::PATIENCE)
         .with_pauses(Duration::from_millis(5), Duration::from_millis(100));
+    account_with(address, policy)
+}
+
+/// The account by way of a client that tries again as told.
+pub fn account_with(address: SocketAddr, policy: RetryPolicy) -> Account {
     let client = Client::builder(&format!("http://{address}")).retry(policy).timeout(support::PATIENCE);
     client.build().unwrap().account(ACCOUNT).unwrap()
 }

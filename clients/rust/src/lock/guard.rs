@@ -54,6 +54,12 @@ impl LockGuard {
         Self { kept, _dropped: dropped.drop_guard() }
     }
 
+    /// Gives back a lock that nobody has got to know of. When the future is dropped, the task does it.
+    pub(super) async fn give_back(self) {
+        self.kept.held.give_back().await;
+        self.kept.lose(Lost::GivenBack);
+    }
+
     /// The lock's name.
     #[must_use]
     pub fn id(&self) -> &str {

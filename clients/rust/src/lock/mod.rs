@@ -15,6 +15,7 @@ use crate::{Account, Error};
 use acquiring::{Acquiring, Asked};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -46,7 +47,7 @@ pub struct LockBuilder {
 }
 
 impl Account {
-    /// A lock of this name, to be taken by [`LockBuilder::acquire`].
+    /// A lock of this name, to be taken by [`LockBuilder::acquire`] or [`LockBuilder::acquire_unless`].
     pub fn lock(&self, id: impl Into<Arc<str>>) -> LockBuilder {
         let asked = Asked { id: id.into(), lease: LEASE, wait: Duration::ZERO, owner: None };
         LockBuilder { account: self.clone(), asked }
@@ -85,36 +86,97 @@ impl LockBuilder {
     /// # Panics
     /// Outside a Tokio runtime.
     pub async fn acquire(self) -> Result<LockGuard, Error> {
+        let abandoned = CancellationToken::new();
+        let task = self.begin(&abandoned, Undoing::Later)?;
+        let _abandons = abandoned.drop_guard();
+        ended(task.await)
+    }
+
+    /// Takes the lock unless the future completes first: then gives what that gave, and nothing is left behind. In that
+    /// case, and after an error, this returns only when the queue is left and what may have been granted is given back; or
+    /// when that has failed for good, for as long as the lock could last, and it ends with its lease. Whoever does not want
+    /// to wait for that may drop this future, and it is done as by [`acquire`](Self::acquire).
+    ///
+    /// ```no_run
+    /// # use dragon_client::{Account, Error};
+    /// # async fn example(account: Account) -> Result<(), Error> {
+    /// # let interrupt = std::future::pending::<()>();
+    /// match account.lock("nightly").acquire_unless(interrupt).await? {
+    ///     Ok(guard) => guard.release().await?,
+    ///     Err(()) => println!("interrupted"),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`acquire`](Self::acquire).
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub async fn acquire_unless<T>(
+        self,
+        broken_off: impl Future<Output = T>,
+    ) -> Result<Result<LockGuard, T>, Error> {
+        let abandoned = CancellationToken::new();
+        let mut task = self.begin(&abandoned, Undoing::First)?;
+        let abandons = abandoned.drop_guard();
+        let reason = tokio::select! {
+            biased;
+            reason = broken_off => reason,
+            outcome = &mut task => return ended(outcome).map(Ok),
+        };
+        drop(abandons);
+        // Granted in that very moment.
+        if let Ok(guard) = ended(task.await) {
+            guard.give_back().await;
+        }
+        Ok(Err(reason))
+    }
+
+    /// Begins to take the lock in a task. It is one of its own since it has to go on for a little when nobody waits any
+    /// more. A guard that nobody takes from it is dropped too, and gives its lock back.
+    fn begin(self, abandoned: &CancellationToken, undoing: Undoing) -> Result<Task, Error> {
         for (name, duration) in [("lease", self.asked.lease), ("wait", self.asked.wait)] {
             if duration.subsec_nanos() > 0 {
                 return Err(Error::Invalid(format!("the {name} {duration:?} is no whole number of seconds")));
             }
         }
-        let abandoned = CancellationToken::new();
-        // Of its own, since it has to go on for a little when this future is dropped. A guard that nobody takes from it is
-        // dropped too, and gives its lock back.
-        let task = tokio::spawn(acquire(self.account, self.asked, abandoned.clone()));
-        let _abandons = abandoned.drop_guard();
-        match task.await {
-            Ok(outcome) => outcome,
-            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
-            Err(_cancelled) => Err(Error::Invalid("the runtime is going down".to_owned())),
-        }
+        Ok(tokio::spawn(acquire(Acquiring::new(self.account, self.asked), abandoned.clone(), undoing)))
     }
 }
 
-async fn acquire(account: Account, asked: Asked, abandoned: CancellationToken) -> Result<LockGuard, Error> {
-    let mut acquiring = Acquiring::new(account, asked);
-    match abandoned.run_until_cancelled(acquiring.run()).await {
-        Some(Ok(held)) => Ok(LockGuard::new(held)),
-        Some(Err(error)) => {
-            // The caller need not wait for that.
-            tokio::spawn(acquiring.give_up());
-            Err(error)
-        }
-        None => {
-            acquiring.give_up().await;
-            Err(Error::Invalid("nobody wants the lock any more".to_owned()))
-        }
+type Task = JoinHandle<Result<LockGuard, Error>>;
+
+fn ended(task: Result<Result<LockGuard, Error>, JoinError>) -> Result<LockGuard, Error> {
+    match task {
+        Ok(outcome) => outcome,
+        Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+        Err(_cancelled) => Err(Error::Invalid("the runtime is going down".to_owned())),
     }
+}
+
+/// When an error is told.
+#[derive(Clone, Copy, Debug)]
+enum Undoing {
+    /// After all is undone that may have happened.
+    First,
+    /// At once: the caller need not wait for that.
+    Later,
+}
+
+async fn acquire(
+    mut acquiring: Acquiring,
+    abandoned: CancellationToken,
+    undoing: Undoing,
+) -> Result<LockGuard, Error> {
+    let error = match abandoned.run_until_cancelled(acquiring.run()).await {
+        Some(Ok(held)) => return Ok(LockGuard::new(held)),
+        Some(Err(error)) => error,
+        None => Error::Invalid("nobody wants the lock any more".to_owned()),
+    };
+    match undoing {
+        Undoing::First => acquiring.give_up().await,
+        Undoing::Later => drop(tokio::spawn(acquiring.give_up())),
+    }
+    Err(error)
 }
