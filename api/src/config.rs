@@ -3,7 +3,8 @@
 use crate::access::AccessSettings;
 use crate::cli::{
     BackupCommand, CasArguments, DeleteArguments, ExportArguments, GetArguments, HealthArguments,
-    ImportArguments, IncrArguments, ListArguments, LockArguments, SetArguments, TokenCommand, WatchArguments,
+    ImportArguments, IncrArguments, ListArguments, LockArguments, SetArguments, SupervisorArguments,
+    TokenCommand, WatchArguments,
 };
 use crate::quotas::QuotaSettings;
 use crate::serve::ServeError;
@@ -142,9 +143,9 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Kill a command in time: started by `lock`
+    /// Run a command until it is told otherwise: started by `lock`
     #[command(hide = true)]
-    LockWatchdog,
+    LockSupervisor(SupervisorArguments),
 }
 
 /// The settings of the server.

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Some(Command::Watch(arguments)) => return cli::watch(&arguments),
         Some(Command::Incr(arguments)) => return cli::incr(&arguments),
         Some(Command::Cas(arguments)) => return cli::cas(&arguments),
-        Some(Command::LockWatchdog) => return cli::watchdog(),
+        Some(Command::LockSupervisor(arguments)) => return cli::supervise(&arguments),
         Some(Command::Completions { shell }) => {
             return cli::run(|| cli::print(&completions(shell)));
         }

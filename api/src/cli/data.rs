@@ -4,7 +4,7 @@
 //! case of trouble, as grep does. What was asked for is on standard output.
 
 use super::account::{ClientArguments, told};
-use super::{CliError, site};
+use super::{CliError, say, site};
 use clap::{Args, ValueEnum};
 use dragon_client::{Account, Code, Count, Error, Handle, Request, Set, ValueState};
 use futures_util::StreamExt as _;
@@ -52,17 +52,11 @@ pub struct GetArguments {
 #[derive(Clone, Debug, Args)]
 pub struct WriteArguments {
     /// Only if the lock that `cloud-dragon lock` runs this under is still held
-    #[arg(long, requires = "lock_id", requires = "lock_handle")]
+    #[arg(long, conflicts_with = "idempotency_id")]
     pub locked: bool,
     /// Do it once, however often it is run with this id within a day: again, it prints what it printed first
     #[arg(long, value_name = "ID")]
     pub idempotency_id: Option<String>,
-    /// The lock that `cloud-dragon lock` has taken
-    #[arg(long, env = "DRAGON_LOCK_ID", value_name = "ID", hide = true)]
-    pub lock_id: Option<String>,
-    /// Its handle
-    #[arg(long, env = "DRAGON_LOCK_HANDLE", value_name = "HANDLE", hide = true)]
-    pub lock_handle: Option<u64>,
     /// Where.
     #[command(flatten)]
     pub client: ClientArguments,
@@ -190,7 +184,7 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 fn run(work: impl Future<Output = Result<u8, CliError>>) -> ExitCode {
     site::block_on(work).map_or_else(
         |error| {
-            eprintln!("error: {error}");
+            say(format_args!("error: {error}"));
             ExitCode::from(TROUBLE)
         },
         ExitCode::from,
@@ -201,7 +195,7 @@ fn run(work: impl Future<Output = Result<u8, CliError>>) -> ExitCode {
 fn refused(error: &Error) -> Result<u8, CliError> {
     match error.code() {
         Some(Code::PreconditionFailed | Code::NotLocked | Code::CounterOverflow) => {
-            eprintln!("{}", told(error));
+            say(format_args!("{}", told(error)));
             Ok(NO)
         }
         _ => Err(told(error)),
@@ -212,8 +206,10 @@ fn print(line: &str) -> Result<(), CliError> {
     super::print(format!("{line}\n").as_bytes())
 }
 
+/// Prints an object in one line. A line break in JSON stands between its parts, since in a string it is escaped.
 fn print_json(value: &impl Serialize) -> Result<(), CliError> {
-    print(&serde_json::to_string(value).map_err(|error| CliError::new("the answer", error))?)
+    let json = serde_json::to_string(value).map_err(|error| CliError::new("the answer", error))?;
+    print(&json.replace(['\n', '\r'], " "))
 }
 
 /// `cloud-dragon get`.
@@ -226,7 +222,7 @@ pub fn get(arguments: &GetArguments) -> ExitCode {
         }
         let state = account.get(&*arguments.key).await.map_err(|error| told(&error))?;
         let Some(value) = state.value.as_ref().filter(|_| state.exists()) else {
-            eprintln!("there is no such key: {}", arguments.key);
+            say(format_args!("there is no such key: {}", arguments.key));
             return Ok(NO);
         };
         match arguments.output {
@@ -292,33 +288,53 @@ pub fn cas(arguments: &CasArguments) -> ExitCode {
     run(count(&arguments.write, set))
 }
 
+/// The lock that this runs under, as `cloud-dragon lock` has told.
+fn lock_around(client: &ClientArguments) -> Result<(String, Handle), CliError> {
+    let told = |name: &str| std::env::var(name).ok().filter(|told| !told.is_empty());
+    let handle = told("DRAGON_LOCK_HANDLE").and_then(|handle| handle.parse().ok());
+    let (Some(id), Some(handle)) = (told("DRAGON_LOCK_ID"), handle) else {
+        return Err(CliError::new("--locked", "this does not run under `cloud-dragon lock`"));
+    };
+    // Handles are numbers of one account: in another one they would prove something else.
+    for (name, here) in [("DRAGON_LOCK_SERVER", &client.server), ("DRAGON_LOCK_ACCOUNT", &client.account)] {
+        if let Some(there) = told(name).filter(|there| there != here) {
+            return Err(CliError::new("--locked", format!("the lock is at {there}, and not at {here}")));
+        }
+    }
+    Ok((id, Handle(handle)))
+}
+
 /// The request as the arguments want it written.
-fn request(arguments: &WriteArguments) -> Request {
+fn request(arguments: &WriteArguments) -> Result<Request, CliError> {
     let mut request = Request::new();
     if let Some(id) = &arguments.idempotency_id {
         request = request.idempotency_id(id);
     }
-    if let (true, Some(id), Some(handle)) = (arguments.locked, &arguments.lock_id, arguments.lock_handle) {
-        request = request.only_if_locked(id, Handle(handle));
+    if arguments.locked {
+        let (id, handle) = lock_around(&arguments.client)?;
+        request = request.only_if_locked(id, handle);
     }
-    request
+    Ok(request)
+}
+
+/// Prints what came of a change.
+fn print_done(number: &impl ToString) -> Result<u8, CliError> {
+    let printed = print(&number.to_string());
+    printed.map(|()| DONE).map_err(|error| CliError::new("it was done, but could not be told", error))
 }
 
 /// Writes, and prints the new version.
 async fn write_value(arguments: &WriteArguments, set: Set) -> Result<u8, CliError> {
-    match arguments.client.account()?.transact_once(request(arguments).write(set)).await {
-        Ok(answer) => print(&answer.version.unwrap_or_default().to_string()).map(|()| DONE),
+    match arguments.client.account()?.transact_once(request(arguments)?.write(set)).await {
+        Ok(answer) => print_done(&answer.version.unwrap_or_default()),
         Err(error) => refused(&error),
     }
 }
 
 /// Changes a counter, and prints its new value.
 async fn count(arguments: &WriteArguments, change: Count) -> Result<u8, CliError> {
-    match arguments.client.account()?.transact_once(request(arguments).count(change)).await {
-        Ok(answer) => {
-            let value = answer.counters.first().map_or(0, |state| state.value);
-            print(&value.to_string()).map(|()| DONE)
-        }
+    match arguments.client.account()?.transact_once(request(arguments)?.count(change)).await {
+        Ok(answer) => print_done(&answer.counters.first().map_or(0, |state| state.value)),
         Err(error) => refused(&error),
     }
 }

@@ -24,7 +24,7 @@ use dragon_core::cell::{Account, InvalidAccount};
 use dragon_transfer::Mode;
 use files::{Input, Output};
 pub use health::{HealthArguments, health};
-pub use lock::{LockArguments, lock, watchdog};
+pub use lock::{LockArguments, SupervisorArguments, lock, supervise};
 use progress::Progress;
 use site::Site;
 use std::collections::HashMap;
@@ -33,6 +33,9 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 pub use token::{TokenCommand, token};
+
+/// 128 and the number of SIGPIPE.
+const BROKEN_PIPE: i32 = 141;
 
 /// Why a command failed, in words for whoever gave it.
 #[derive(Debug, thiserror::Error)]
@@ -111,10 +114,15 @@ pub fn run(command: impl FnOnce() -> Result<(), CliError>) -> ExitCode {
     match command() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says something on standard error, if anybody listens.
+fn say(what: fmt::Arguments<'_>) {
+    let _unheard = writeln!(io::stderr(), "{what}");
 }
 
 /// Writes to standard output.
@@ -123,8 +131,11 @@ pub fn run(command: impl FnOnce() -> Result<(), CliError>) -> ExitCode {
 /// [`CliError`] when it is closed.
 pub fn print(bytes: &[u8]) -> Result<(), CliError> {
     let mut output = io::stdout().lock();
-    let written = output.write_all(bytes).and_then(|()| output.flush());
-    written.map_err(|error| CliError::new("standard output", error))
+    match output.write_all(bytes).and_then(|()| output.flush()) {
+        // Whoever reads has seen enough: as programs end that are told by the signal.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(BROKEN_PIPE),
+        written => written.map_err(|error| CliError::new("standard output", error)),
+    }
 }
 
 /// `cloud-dragon export`.

@@ -46,7 +46,7 @@ fn the_exit_code_tells_no_from_trouble() {
     ends(&["set", "k", "1", "--ttl", "1ms"], 2, "whole seconds");
     ends(&["set", "k", "1", "--account", "a/b"], 2, "is no account");
     ends(&["set", "k", "1", "--server", "nonsense"], 2, "error");
-    ends(&["set", "k", "1", "--locked"], 2, "--lock-id");
+    ends(&["set", "k", "1", "--locked"], 2, "does not run under `cloud-dragon lock`");
     assert_eq!(user.prints(&["get", "k"]), "1\n");
 }
 
@@ -115,4 +115,36 @@ fn shells_complete_the_commands() {
         let script = String::from_utf8(user.stdout).unwrap();
         assert!(user.status.success() && script.contains("incr") && script.contains("lease"), "{shell}");
     }
+}
+
+/// A value may have line breaks, and a reader of lines must not see two.
+#[test]
+fn a_line_has_a_whole_object() {
+    let user = User::new();
+    user.prints(&["set", "k", "[1,\n2]"]);
+    let line = "{\"Key\":\"k\",\"Version\":1,\"Value\":[1, 2]}\n";
+    assert_eq!(user.prints(&["list"]), line);
+    assert_eq!(user.prints(&["watch", "k", "--count", "1"]), line);
+    assert_eq!(user.prints(&["get", "k"]), "[1,\n2]\n");
+}
+
+#[test]
+fn whoever_does_not_read_on_is_no_trouble() {
+    let user = User::new();
+    user.prints(&["set", "k", &format!("\"{}\"", "x".repeat(100_000))]);
+    let script = "cloud-dragon list | true; cloud-dragon get nothing 2>/dev/full; echo $?; \
+                  cloud-dragon incr n >/dev/full; echo $?; cloud-dragon get --counter n";
+    let ended = done(user.command_of("sh", &["-c", script]).spawn().unwrap());
+    assert_eq!(ended.output, "1\n2\n1\n");
+    assert!(ended.errors.contains("it was done, but could not be told"), "{}", ended.errors);
+    assert!(!ended.errors.contains("panicked") && !ended.errors.contains("Broken pipe"), "{}", ended.errors);
+}
+
+#[test]
+fn a_handle_proves_nothing_in_another_account() {
+    let user = User::new();
+    let script = "cloud-dragon set k 1 --locked --account other; echo $?; cloud-dragon set k 1 --locked";
+    let ended = done(user.lock(&[], script));
+    assert_eq!(ended.output, "2\n2\n", "{}", ended.errors);
+    assert!(ended.errors.contains("the lock is at default, and not at other"), "{}", ended.errors);
 }

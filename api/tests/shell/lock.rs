@@ -94,3 +94,26 @@ fn whoever_is_interrupted_while_waiting_leaves_the_queue() {
     assert_eq!(user.prints(&["list", "--kind", "locks"]), "");
     assert!(!user.file("never").exists());
 }
+
+#[test]
+fn a_signal_that_ends_nothing_is_passed_on_too() {
+    let user = User::new();
+    let script = "trap 'echo reload >>f' USR1; echo in >f; while [ ! -e go ]; do sleep 0.05; done; exit 4";
+    let held = user.lock(&[], script);
+    user.wait_for_file("f");
+    signal(held.id(), "USR1");
+    eventually("the signal", || fs::read_to_string(user.file("f")).unwrap() == "in\nreload\n");
+    fs::write(user.file("go"), "").unwrap();
+    assert_eq!(done(held).code, Some(4));
+}
+
+#[test]
+fn what_was_ignored_stays_ignored() {
+    let user = User::new();
+    let script = "trap '' HUP; exec cloud-dragon lock job -- sh -c 'echo in >f; while [ ! -e go ]; do sleep 0.05; done; kill -HUP $$; exit 6'";
+    let held = user.command_of("sh", &["-c", script]).spawn().unwrap();
+    user.wait_for_file("f");
+    signal(held.id(), "HUP");
+    fs::write(user.file("go"), "").unwrap();
+    assert_eq!(done(held).code, Some(6));
+}

@@ -24,19 +24,25 @@ fn last_time(user: &User, name: &str) -> u128 {
     complete.lines().last().unwrap().parse().unwrap()
 }
 
-/// Whether the command lives, which is the only shell in the user's folder whose script begins so.
+/// Whether the command lives, or something that it has started: what runs in the user's folder and has the beats in its arguments,
+/// but for this program's own processes.
 fn is_beating(user: &User) -> bool {
     let folder = user.file("beats").parent().unwrap().to_owned();
     fs::read_dir("/proc").unwrap().filter_map(Result::ok).any(|process| {
         let is_here = fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == folder);
-        let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
-        is_here && arguments.starts_with(b"sh\0-c\0trap")
+        let arguments = fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+        let (program, rest) = arguments.split_once('\0').unwrap_or_default();
+        is_here && rest.contains("beats") && !program.ends_with("cloud-dragon") && !program.ends_with("exe")
     })
 }
 
 /// A holder whose command beats, and one that waits for the lock.
 fn holder_and_next(user: &User, options: &[&str]) -> (Child, Child) {
-    let holder = user.lock(options, BEAT);
+    holder_of_script_and_next(user, options, BEAT)
+}
+
+fn holder_of_script_and_next(user: &User, options: &[&str], script: &str) -> (Child, Child) {
+    let holder = user.lock(options, script);
     user.wait_for_file("beats");
     let next = user.lock(&[], NEXT);
     user.wait_for_waiting(1);
@@ -87,7 +93,119 @@ fn a_command_and_the_next_one_never_run_at_once_however_long_the_server_stands_s
     }
 }
 
-/// The command's own side stands still: the watchdog has it in view.
+/// What the command has started goes on when the command itself has ended, in ways in which programs do that.
+const LEFT_BEHIND: [&str; 4] = [
+    "sh -c \"$BEAT\"; true",
+    "sh -c \"$BEAT\" & sleep 1000",
+    "timeout 1000 sh -c \"$BEAT\"; true",
+    "setsid sh -c \"$BEAT\" & sleep 1000",
+];
+
+#[test]
+fn what_a_command_has_started_is_dead_before_the_next_grant() {
+    std::thread::scope(|scope| {
+        for script in LEFT_BEHIND {
+            scope.spawn(move || server_stands_still(script));
+            scope.spawn(move || holder_stands_still(script));
+        }
+    });
+}
+
+fn server_stands_still(script: &str) {
+    let user = User::new();
+    let script = format!("BEAT={BEAT:?}; {script}");
+    let (holder, next) = holder_of_script_and_next(&user, &["--lease", "2s"], &script);
+    user.server.signal("STOP");
+    assert_eq!(done(holder).code, Some(125), "{script}");
+    assert!(!is_beating(&user), "it still runs: {script}");
+    user.server.signal("CONT");
+    assert_passed_on_after_death(&user, next);
+}
+
+fn holder_stands_still(script: &str) {
+    let user = User::new();
+    let script = format!("BEAT={BEAT:?}; {script}");
+    let (mut holder, next) = holder_of_script_and_next(&user, &["--lease", "2s"], &script);
+    signal(holder.id(), "STOP");
+    assert_passed_on_after_death(&user, next);
+    holder.kill().unwrap();
+    done(holder);
+}
+
+/// The lock is given back by the end of the command, and what that has left in the background does not outlive it.
+#[test]
+fn what_a_command_leaves_in_the_background_ends_with_it() {
+    let user = User::new();
+    let script =
+        format!("BEAT={BEAT:?}; setsid sh -c \"$BEAT\" & while [ ! -e go ]; do sleep 0.05; done; exit 5");
+    let (holder, next) = holder_of_script_and_next(&user, &[], &script);
+    fs::write(user.file("go"), "").unwrap();
+    assert_eq!(done(holder).code, Some(5));
+    assert_passed_on_after_death(&user, next);
+}
+
+#[test]
+fn what_tidies_up_after_a_signal_is_given_time_and_not_the_lock_of_the_next() {
+    let user = User::new();
+    let tidy =
+        "trap 'sleep 0.5; date +%s%N >>beats; exit' TERM; while :; do date +%s%N >>beats; sleep 0.05; done";
+    let (holder, next) =
+        holder_of_script_and_next(&user, &[], &format!("TIDY={tidy:?}; sh -c \"$TIDY\"; true"));
+    signal(holder.id(), "TERM");
+    assert_eq!(done(holder).code, Some(143));
+    assert_passed_on_after_death(&user, next);
+}
+
+#[test]
+fn a_command_is_killed_when_its_supervisor_is() {
+    let user = User::new();
+    let (holder, next) = holder_and_next(&user, &["--lease", "3s"]);
+    let supervisor = supervisor_of(&holder);
+    // It takes no part in what stops everything at once.
+    for name in ["TERM", "INT", "HUP"] {
+        signal(supervisor, name);
+    }
+    user.prints(&["list"]);
+    assert!(is_beating(&user), "the supervisor has ended by a signal");
+    signal(supervisor, "KILL");
+    let ended = done(holder);
+    assert_eq!(ended.code, Some(125), "{}", ended.errors);
+    assert!(ended.errors.contains("its supervisor is gone"), "{}", ended.errors);
+    assert!(!is_beating(&user), "the command still runs");
+    assert_passed_on_after_death(&user, next);
+}
+
+#[test]
+fn a_command_is_killed_when_its_supervisor_and_the_server_stand_still() {
+    let user = User::new();
+    let (holder, next) = holder_and_next(&user, &["--lease", "2s"]);
+    signal(supervisor_of(&holder), "STOP");
+    user.server.signal("STOP");
+    assert_eq!(done(holder).code, Some(125));
+    assert!(!is_beating(&user), "the command still runs");
+    user.server.signal("CONT");
+    assert_passed_on_after_death(&user, next);
+}
+
+fn supervisor_of(holder: &Child) -> u32 {
+    let children = format!("/proc/{0}/task/{0}/children", holder.id());
+    fs::read_to_string(children).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// At any moment, from its start on.
+#[test]
+fn nothing_is_left_of_a_holder_that_is_killed_as_it_starts() {
+    let user = User::new();
+    for round in 0..60_u64 {
+        let mut holder = user.lock(&["--lease", "1s"], BEAT);
+        std::thread::sleep(Duration::from_micros(round * 700));
+        holder.kill().unwrap();
+        done(holder);
+    }
+    eventually("the end of all of them", || !is_beating(&user));
+}
+
+/// The command's own side stands still: the supervisor goes by the time.
 #[test]
 fn a_command_is_killed_when_its_holder_stands_still() {
     for _ in 0..rounds() {
@@ -127,12 +245,25 @@ fn a_command_is_killed_when_another_gives_its_lock_back() {
 #[test]
 fn a_command_that_listens_may_tidy_up_before_it_is_killed() {
     let user = User::new();
-    let script = "trap 'echo tidy >tidy; exit 0' TERM; echo in >beats; while :; do sleep 0.02; done";
-    let holder = user.lock(&["--lease", "3s", "--term-before", "1s"], script);
-    user.wait_for_file("beats");
+    let script = "trap 'echo tidy >>tidy; exit 0' TERM; echo in >beats; while :; do sleep 0.02; done";
+    let start = || {
+        let holder = user.lock(&["--lease", "3s", "--term-before", "1s"], script);
+        user.wait_for_file("beats");
+        holder
+    };
+    let holder = start();
     user.server.signal("STOP");
     let ended = done(holder);
     user.server.signal("CONT");
     assert_eq!(ended.code, Some(125), "{}", ended.errors);
     assert!(user.file("tidy").exists(), "{}", ended.errors);
+
+    for file in ["tidy", "beats"] {
+        fs::remove_file(user.file(file)).unwrap();
+    }
+    let mut holder = start();
+    signal(holder.id(), "STOP");
+    user.wait_for_file("tidy");
+    holder.kill().unwrap();
+    done(holder);
 }

@@ -1,6 +1,6 @@
 //! Somebody at a shell, with a server.
 
-use crate::server::{Server, program};
+use crate::server::{Server, forget_settings};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,13 @@ impl User {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = program();
+        self.command_of(env!("CARGO_BIN_EXE_cloud-dragon"), arguments)
+    }
+
+    /// Another program, in the same surroundings.
+    pub fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        forget_settings(&mut command);
         command.args(arguments).current_dir(self.folder.path());
         // The scripts under a lock find the program by its name.
         let programs = Path::new(env!("CARGO_BIN_EXE_cloud-dragon")).parent().unwrap();

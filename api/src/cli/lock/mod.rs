@@ -1,24 +1,30 @@
 //! `cloud-dragon lock NAME -- COMMAND`: runs a command while a lock is held, and not a moment longer.
 //!
-//! Whatever happens, the command must be dead before the lock can pass to another. Two see to it: this process, which asks the
-//! command to end (SIGTERM) when the lease is not extended in time, and kills it a little later; and a watchdog, a process of its
-//! own, which knows until when the command may live and kills it then, or at once when this process is gone.
+//! Whatever happens, the command and all that it has started must be dead before the lock can pass to another. Two see to it: this
+//! process, which holds the lock, and a supervisor, which runs the command and is told until when it may live. When either of them dies
+//! or stands still, the other kills.
 
-mod child;
-mod time;
-mod watchdog;
+mod descendants;
+mod message;
+mod moment;
+mod signals;
+mod supervised;
+mod supervisor;
 
-use super::CliError;
 use super::account::{ClientArguments, told};
 use super::data::seconds;
-use child::{Child, Ended};
+use super::{CliError, say};
 use clap::Args;
 use dragon_client::{Code, LockGuard, Lost};
+use message::Report;
+use signals::Signals;
 use std::ffi::OsString;
+use std::fmt;
+use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-pub use watchdog::watchdog;
+use supervised::Supervised;
+pub use supervisor::{SupervisorArguments, supervise};
 
 /// The lock was not got in the time given, as timeout(1) ends when the time is over.
 const NOT_GOT: u8 = 124;
@@ -28,12 +34,12 @@ const FAILED: u8 = 125;
 const NOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 /// What shells add to the number of a signal that has ended a command.
-const BY_SIGNAL: u8 = 128;
+const BY_SIGNAL: i32 = 128;
 
 /// How long to wait when nothing is said: for as long as it takes.
 const WAIT_FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
-/// How long a request that is under way may take to be undone when the waiting is broken off.
-const GIVE_UP_TIME: Duration = Duration::from_millis(500);
+/// How long it may take at most to give back what was perhaps granted when the waiting is broken off, and to give a lock back.
+const GIVE_BACK_TIME: Duration = Duration::from_secs(10);
 
 /// What `lock` takes.
 #[derive(Clone, Debug, Args)]
@@ -55,7 +61,7 @@ pub struct LockArguments {
     /// When the lock is about to be lost, how long before that the command is sent SIGTERM; by default a sixth of the lease
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub term_before: Option<Duration>,
-    /// Leave the command in the foreground, so that it can read from the terminal; what it starts itself is not killed with it
+    /// Leave the command in the foreground, so that it can read from the terminal
     #[arg(long)]
     pub foreground: bool,
     /// Where.
@@ -78,35 +84,17 @@ impl LockArguments {
         self.owner.clone().unwrap_or_else(|| format!("{}:{}", host.trim(), std::process::id()))
     }
 
+    /// Whether the terminal has sent this signal to the command as well, which is in the foreground with this program.
+    fn has_it_from_the_terminal(&self, number: i32) -> bool {
+        use rustix::process::Signal;
+        let from_terminal = [Signal::INT, Signal::QUIT, Signal::WINCH];
+        self.foreground
+            && Signal::from_named_raw(number).is_some_and(|signal| from_terminal.contains(&signal))
+    }
+
     /// How long before the lock could pass on the command is sent SIGTERM.
     fn term_before(&self) -> Duration {
         self.term_before.unwrap_or(self.lease / 6).min(self.lease / 2)
-    }
-}
-
-/// The signals that end a program, which are passed on to the command.
-struct Signals(Vec<(u8, Signal)>);
-
-impl Signals {
-    fn new() -> Result<Self, CliError> {
-        let kinds =
-            [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
-        let signals: Result<_, _> = kinds
-            .into_iter()
-            .map(|kind| Ok((u8::try_from(kind.as_raw_value()).unwrap_or_default(), signal(kind)?)))
-            .collect();
-        signals.map(Self).map_err(|error: std::io::Error| CliError::new("signals", error))
-    }
-
-    /// The number of the next one.
-    async fn next(&mut self) -> u8 {
-        let signals = self.0.iter_mut().map(|(number, signal)| {
-            Box::pin(async {
-                signal.recv().await;
-                *number
-            })
-        });
-        futures_util::future::select_all(signals).await.0
     }
 }
 
@@ -118,88 +106,108 @@ pub fn lock(arguments: &LockArguments) -> ExitCode {
         Err(error) => Err(CliError::new("the runtime", error)),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        say(format_args!("error: {error}"));
         FAILED
     }))
 }
 
 async fn run(arguments: &LockArguments) -> Result<u8, CliError> {
-    let mut signals = Signals::new()?;
-    let account = arguments.client.account()?;
-    let asked = account.lock(&*arguments.name).lease(arguments.lease).owner(arguments.owner());
-    let acquiring = asked.wait(arguments.wait.unwrap_or(WAIT_FOREVER)).acquire();
-    let guard = tokio::select! {
-        guard = acquiring => guard,
-        number = signals.next() => {
-            // What was asked for is given back by a task of its own.
-            tokio::time::sleep(GIVE_UP_TIME).await;
-            return Ok(BY_SIGNAL + number);
-        }
-    };
-    let guard = match guard {
+    let mut signals = Signals::new().map_err(|error| CliError::new("signals", error))?;
+    let guard = match acquire(arguments, &mut signals).await? {
         Ok(guard) => guard,
-        Err(error) if error.code() == Some(&Code::LockTimeout) => {
-            eprintln!("{}", told(&error));
-            return Ok(NOT_GOT);
-        }
-        Err(error) => return Err(told(&error)),
+        Err(code) => return Ok(code),
     };
-    let child = match Child::start(arguments, &guard) {
-        Ok(child) => child,
+    match Supervised::start(arguments, &guard).await {
+        Ok(command) => hold(arguments, guard, command, signals).await,
         Err(error) => {
-            guard.release().await.map_err(|error| told(&error))?;
-            return not_started(arguments, &error);
+            give_back(guard, &mut signals).await;
+            Err(CliError::new("the supervisor", error))
         }
-    };
-    hold(arguments, guard, child, signals).await
-}
-
-fn not_started(arguments: &LockArguments, error: &std::io::Error) -> Result<u8, CliError> {
-    eprintln!("error: {}: {error}", arguments.command[0].display());
-    match error.kind() {
-        std::io::ErrorKind::NotFound => Ok(NOT_FOUND),
-        _ => Ok(NOT_RUN),
     }
 }
 
-/// Waits for the command to end, and ends it when the lock is lost or about to be.
+/// The lock, or how to end without it.
+async fn acquire(
+    arguments: &LockArguments,
+    signals: &mut Signals,
+) -> Result<Result<LockGuard, u8>, CliError> {
+    let lock = arguments.client.account()?.lock(&*arguments.name);
+    let lock =
+        lock.lease(arguments.lease).owner(arguments.owner()).wait(arguments.wait.unwrap_or(WAIT_FOREVER));
+    let (broken_off, mut interrupted) = tokio::sync::oneshot::channel();
+    let acquiring = lock.acquire_unless(async {
+        let number = signals.next_that_ends().await;
+        let _told = broken_off.send(number);
+        // Whatever is given back now may take as long as that, or until the next signal.
+        number
+    });
+    let outcome = tokio::select! {
+        outcome = acquiring => outcome,
+        number = async {
+            let number = (&mut interrupted).await;
+            tokio::time::sleep(GIVE_BACK_TIME).await;
+            number
+        } => match number {
+            Ok(number) => return Ok(Err(by_signal(number))),
+            Err(_never) => std::future::pending().await,
+        },
+    };
+    match outcome {
+        Ok(Ok(guard)) => Ok(Ok(guard)),
+        Ok(Err(number)) => Ok(Err(by_signal(number))),
+        Err(error) if error.code() == Some(&Code::LockTimeout) => {
+            say(format_args!("{}", told(&error)));
+            Ok(Err(NOT_GOT))
+        }
+        Err(error) => Err(told(&error)),
+    }
+}
+
+fn by_signal(number: i32) -> u8 {
+    u8::try_from(BY_SIGNAL + number).unwrap_or(u8::MAX)
+}
+
+/// Waits for the command to end, and kills it when the lock is lost or about to be.
 async fn hold(
     arguments: &LockArguments,
     guard: LockGuard,
-    mut child: Child,
+    mut command: Supervised,
     mut signals: Signals,
 ) -> Result<u8, CliError> {
-    let margin = time::margin(arguments.lease);
-    let mut is_told = false;
-    let lost = loop {
+    let margin = moment::margin(arguments.lease);
+    let mut was_terminated = false;
+    let why = loop {
         let kill_at = guard.held_until() - margin;
-        child.may_live_until(kill_at);
-        let term_at = kill_at.checked_sub(arguments.term_before()).unwrap_or_else(Instant::now);
-        let next = if is_told {
-            kill_at
-        } else if term_at <= Instant::now() {
-            eprintln!("the lease of {} is not extended: ending the command", arguments.name);
-            child.terminate();
-            is_told = true;
-            continue;
-        } else {
-            // Extensions are told to the watchdog as they come.
-            term_at.min(Instant::now() + arguments.lease / 6)
-        };
+        command.may_live_until(kill_at, arguments.term_before());
+        // Extensions are told to the supervisor as they come.
+        let next = kill_at.min(Instant::now() + arguments.lease / 6);
         tokio::select! {
-            ended = child.ended() => return finish(arguments, guard, ended?, is_told).await,
-            lost = guard.lost() => break lost,
-            number = signals.next() => child.send(number),
-            () = tokio::time::sleep_until(next.into()) => if is_told { break Lost::NotExtended(None) },
+            report = command.next() => match report {
+                Some(Report::Terminated) => {
+                    was_terminated = true;
+                    say(format_args!("the lease of {} is not extended: the command is asked to end", arguments.name));
+                }
+                Some(report) => return finish(arguments, guard, report, was_terminated, signals).await,
+                None => break "its supervisor is gone".to_owned(),
+            },
+            lost = guard.lost() => break told(&lost.into()).to_string(),
+            number = signals.next() => if !arguments.has_it_from_the_terminal(number) { command.pass_on(number) },
+            () = tokio::time::sleep_until(next.into()) => if Instant::now() >= guard.held_until() - margin {
+                break told(&Lost::NotExtended(None).into()).to_string();
+            },
         }
     };
-    child.kill();
-    child.ended().await?;
-    Err(not_kept(arguments, told(&lost.into())))
+    match command.kill() {
+        Ok(0) => Err(not_kept(arguments, why)),
+        Ok(left) => Err(not_kept(arguments, format!("{why}; {left} processes could not be killed"))),
+        Err(error) => {
+            Err(not_kept(arguments, format!("{why}; what it has started could not be killed: {error}")))
+        }
+    }
 }
 
 /// The command did not end by itself, or must not count as if it had.
-fn not_kept(arguments: &LockArguments, why: impl std::fmt::Display) -> CliError {
+fn not_kept(arguments: &LockArguments, why: impl fmt::Display) -> CliError {
     CliError::new(format!("the lock {} could not be kept, and the command was ended", arguments.name), why)
 }
 
@@ -207,23 +215,47 @@ fn not_kept(arguments: &LockArguments, why: impl std::fmt::Display) -> CliError 
 async fn finish(
     arguments: &LockArguments,
     guard: LockGuard,
-    ended: Ended,
-    was_told: bool,
+    report: Report,
+    was_terminated: bool,
+    mut signals: Signals,
 ) -> Result<u8, CliError> {
-    let released = tokio::time::timeout_at(guard.held_until().into(), guard.release()).await;
-    match released {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) if error.code() == Some(&Code::NotLocked) => {
-            return Err(not_kept(arguments, told(&error)));
-        }
-        Ok(Err(error)) => eprintln!("the lock is free when its lease ends: {}", told(&error)),
-        Err(_elapsed) => eprintln!("the lock is free when its lease ends: the server does not answer"),
+    if let Report::Left(left) = report {
+        // It is left to its lease, as they are left to themselves.
+        return Err(CliError(format!("{left} processes that the command has started could not be killed")));
     }
-    if was_told {
+    let was_held = guard.is_held();
+    let not_locked = give_back(guard, &mut signals).await;
+    if was_terminated || !was_held || not_locked {
         return Err(not_kept(arguments, "its lease was not extended in time"));
     }
-    Ok(match ended {
-        Ended::Code(code) => code,
-        Ended::Signal(number) => BY_SIGNAL + number,
-    })
+    match report {
+        Report::Code(code) => Ok(u8::try_from(code).unwrap_or(u8::MAX)),
+        Report::Signal(number) => Ok(by_signal(number)),
+        Report::NotStarted(errno) => {
+            let error = io::Error::from_raw_os_error(errno);
+            say(format_args!("error: {}: {error}", arguments.command[0].display()));
+            Ok(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUN })
+        }
+        Report::Terminated | Report::Left(_) => Err(CliError("the supervisor is out of order".to_owned())),
+    }
+}
+
+/// Gives the lock back, unless that takes too long or a signal says so. Whether it was not held any more.
+async fn give_back(guard: LockGuard, signals: &mut Signals) -> bool {
+    let released = tokio::select! {
+        released = tokio::time::timeout(GIVE_BACK_TIME, guard.release()) => released,
+        _number = signals.next_that_ends() => return false,
+    };
+    match released {
+        Ok(Ok(())) => false,
+        Ok(Err(error)) if error.code() == Some(&Code::NotLocked) => true,
+        Ok(Err(error)) => {
+            say(format_args!("the lock is free when its lease ends: {}", told(&error)));
+            false
+        }
+        Err(_elapsed) => {
+            say(format_args!("the lock is free when its lease ends: the server does not answer"));
+            false
+        }
+    }
 }
