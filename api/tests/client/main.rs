@@ -11,6 +11,7 @@ mod answers;
 mod breaking_off;
 mod encrypted;
 mod exclusion;
+mod gateways;
 mod lists;
 mod locks;
 mod place;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 pub struct Proxy {
     address: SocketAddr,
@@ -21,6 +21,9 @@ struct Shared {
     hides_hang_ups: AtomicBool,
     delays_answers_by_ms: AtomicU64,
     swallows_requests: AtomicBool,
+    /// 0: they are not cut.
+    cuts_requests_after_ms: AtomicU64,
+    cuts: AtomicUsize,
     commands: broadcast::Sender<Command>,
 }
 
@@ -44,6 +47,8 @@ impl Proxy {
             hides_hang_ups: AtomicBool::new(false),
             delays_answers_by_ms: AtomicU64::new(0),
             swallows_requests: AtomicBool::new(false),
+            cuts_requests_after_ms: AtomicU64::new(0),
+            cuts: AtomicUsize::new(0),
             commands: broadcast::Sender::new(16),
         });
         tokio::spawn({
@@ -96,6 +101,16 @@ impl Proxy {
         self.shared.swallows_requests.store(swallow, Ordering::SeqCst);
     }
 
+    /// Cuts the connections of requests that come from now on and are not answered in this time, as gateways do.
+    pub fn cut_requests_after(&self, time: Duration) {
+        self.shared.cuts_requests_after_ms.store(time.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// How many requests were cut by that.
+    pub fn cuts(&self) -> usize {
+        self.shared.cuts.load(Ordering::SeqCst)
+    }
+
     pub fn cut(&self) {
         drop(self.shared.commands.send(Command::Cut));
     }
@@ -110,6 +125,7 @@ async fn connect(mut client: TcpStream, shared: Arc<Shared>) {
     let target = *shared.target.lock().unwrap();
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     let (mut from_client, mut from_server) = (vec![0; 65_536], vec![0; 65_536]);
+    let mut cut_at = None;
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {
@@ -122,12 +138,14 @@ async fn connect(mut client: TcpStream, shared: Arc<Shared>) {
                 if shared.swallows_requests.load(Ordering::SeqCst) {
                     continue;
                 }
+                cut_at = shared.cut_at();
                 if server.write_all(&from_client[..bytes]).await.is_err() {
                     return;
                 }
             }
             read = server.read(&mut from_server) => {
                 let Ok(bytes @ 1..) = read else { return };
+                cut_at = None;
                 if shared.takes_answer_to_lose() {
                     return;
                 }
@@ -139,6 +157,10 @@ async fn connect(mut client: TcpStream, shared: Arc<Shared>) {
                 if client.write_all(&from_server[..bytes]).await.is_err() {
                     return;
                 }
+            }
+            () = sleep_until(cut_at.unwrap_or_else(Instant::now)), if cut_at.is_some() => {
+                shared.cuts.fetch_add(1, Ordering::SeqCst);
+                return;
             }
             command = commands.recv() => {
                 if command == Ok(Command::Orphan) {
@@ -158,6 +180,11 @@ async fn read_on(mut side: TcpStream) {
 }
 
 impl Shared {
+    fn cut_at(&self) -> Option<Instant> {
+        let after_ms = self.cuts_requests_after_ms.load(Ordering::SeqCst);
+        (after_ms > 0).then(|| Instant::now() + Duration::from_millis(after_ms))
+    }
+
     fn takes_answer_to_lose(&self) -> bool {
         let less = |count: usize| count.checked_sub(1);
         self.answers_to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()

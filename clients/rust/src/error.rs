@@ -90,6 +90,14 @@ impl Error {
         self.is_retryable() || self.is_outcome_unknown()
     }
 
+    /// Whether someone was there, who has answered or cut the connection: it was not this client that lost patience.
+    pub(crate) fn is_of_someone(&self) -> bool {
+        match self {
+            Self::Interrupted(error) => !error.is_timeout(),
+            _ => matches!(self, Self::Refused(_) | Self::NotCloudDragon { .. }),
+        }
+    }
+
     pub(crate) fn of_transport(error: reqwest::Error) -> Self {
         // The URL may hold more than is meant for a log, and the caller knows it.
         let error = error.without_url();

@@ -8,8 +8,8 @@ use futures_util::stream::{self, BoxStream};
 use serde::Serialize;
 use std::time::Duration;
 
-/// How long one request waits for a change.
-const WAIT: Duration = Duration::from_secs(60);
+/// How long one request waits for a change: less than the 60 s after which many gateways cut a request.
+const WAIT: Duration = Duration::from_secs(45);
 
 /// The changes of one key; made by [`Account::watch`].
 ///
@@ -60,7 +60,7 @@ impl Watch {
         Self { version, ..self }
     }
 
-    /// How long one request waits: up to 300 s, in whole seconds; 60 s when not given. It changes nothing but how often a
+    /// How long one request waits: up to 300 s, in whole seconds; 45 s when not given. It changes nothing but how often a
     /// connection is seen to be alive.
     pub fn wait(self, wait: Duration) -> Self {
         Self { wait, ..self }
@@ -85,6 +85,7 @@ impl Watch {
         let body = body(&request)?;
         let mut retries = Retries::new(self.account.client.retry_policy());
         loop {
+            retries.begin_wait(self.wait);
             match self.account.post(Route::Watch, body.clone(), self.wait).await {
                 Ok(None) => retries.reset(),
                 Ok(changed) => {

@@ -59,6 +59,7 @@ impl Acquiring {
         loop {
             let left = self.asked.wait.saturating_sub(begun.elapsed());
             let piece = whole_seconds_up(left).min(WAIT_MAX);
+            retries.begin_wait(piece);
             let error = match self.ask(piece).await {
                 Ok(held) => match self.confirmed(held).await? {
                     Ok(held) => return Ok(held),
@@ -69,6 +70,10 @@ impl Acquiring {
                 Err(error) => error,
             };
             let may_wait_on = begun.elapsed() < self.asked.wait;
+            // The request was cut short, but then the server has told what became of it.
+            if error.is_outcome_unknown() && may_wait_on {
+                retries.server_is_there();
+            }
             match error.code() {
                 // The wait is longer than one request's, or the lock was gone again before it was confirmed.
                 Some(Code::LockTimeout | Code::NotLocked) if may_wait_on => retries.reset(),
