@@ -1,6 +1,7 @@
 //! Answers that no server of today gives: of a later one, or of something else that answers in its place.
 
 use crate::place::{account_at, seconds};
+use crate::scripted::{self, Reply};
 use dragon_client::{Code, Error, Request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -52,7 +53,27 @@ async fn what_answers_in_the_servers_place_is_no_cloud_dragon() {
     assert!(error.is_outcome_unknown(), "a gateway does not say whether it has passed the request on");
     let error = told("200 OK", "", "<html>welcome</html>").await;
     assert!(matches!(error, Error::NotCloudDragon { status: 200, .. }), "{error:?}");
+    assert!(error.is_outcome_unknown(), "it may have changed the answer alone");
     // Followed, the request would become another one.
     let error = told("302 Found", "Location: http://127.0.0.1:1/\r\n", "").await;
     assert!(matches!(error, Error::NotCloudDragon { status: 302, .. }), "{error:?}");
+    assert!(!error.is_outcome_unknown());
+}
+
+#[tokio::test]
+async fn a_wrong_url_is_told_at_once_and_a_gateways_trouble_is_waited_out() {
+    const DONE: Reply = Some(("200 OK", r#"{"Atomic":[{"Key":"n","Value":1}]}"#));
+    for status in ["200 OK", "201 Created", "204 No Content"] {
+        let welcome = Some((status, if status.starts_with("204") { "" } else { "<html>welcome</html>" }));
+        let account = account_at(scripted::server(vec![welcome, DONE]).await);
+        let error = account.add("n", 1).await.unwrap_err();
+        assert!(matches!(error, Error::NotCloudDragon { status: 200..=299, .. }), "{error:?}");
+        let account = account_at(scripted::server(vec![welcome]).await);
+        let error = account.lock("l").wait(seconds(60)).acquire().await.unwrap_err();
+        assert!(matches!(error, Error::NotCloudDragon { status: 200..=299, .. }), "{error:?}");
+    }
+    for status in ["500 Internal Server Error", "501 Not Implemented", "504 Gateway Timeout", "520 ?"] {
+        let account = account_at(scripted::server(vec![Some((status, "")), DONE]).await);
+        assert_eq!(account.add("n", 1).await.unwrap(), 1);
+    }
 }

@@ -88,7 +88,7 @@ async fn a_lock_whose_release_did_not_get_through_is_given_back_at_the_end() {
 
 #[tokio::test]
 async fn a_release_that_has_certainly_changed_nothing_leaves_the_lock_held() {
-    let mut guard = take(&impatient(scripted::server_that_goes(&[GRANT]).await)).await;
+    let mut guard = take(&impatient(scripted::server_that_goes(vec![GRANT]).await)).await;
     let error = guard.release_with(write()).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
     assert!(guard.is_held());
@@ -99,11 +99,11 @@ async fn a_release_that_has_certainly_changed_nothing_leaves_the_lock_held() {
 
 #[tokio::test]
 async fn that_the_last_try_changed_nothing_proves_nothing_about_those_before() {
-    let mut guard = take(&impatient(scripted::server(&[GRANT, None, UNAVAILABLE]).await)).await;
+    let mut guard = take(&impatient(scripted::server(vec![GRANT, None, UNAVAILABLE]).await)).await;
     let error = guard.release_with(write()).await.unwrap_err();
     assert!(error.is_outcome_unknown() && !error.is_retryable(), "{error:?}");
     assert_in_doubt(&guard).await;
-    let mut guard = take(&impatient(scripted::server(&[GRANT, UNAVAILABLE]).await)).await;
+    let mut guard = take(&impatient(scripted::server(vec![GRANT, UNAVAILABLE]).await)).await;
     let error = guard.release_with(write()).await.unwrap_err();
     assert!(error.is_retryable() && guard.is_held(), "{error:?}");
 }

@@ -8,22 +8,23 @@ use tokio::net::{TcpListener, TcpStream};
 pub type Reply = Option<(&'static str, &'static str)>;
 
 /// A server that gives these answers one after the other, and the last of them again and again.
-pub async fn server(replies: &'static [Reply]) -> SocketAddr {
-    serve(replies.iter().chain(std::iter::repeat(replies.last().unwrap()))).await
+pub async fn server(replies: Vec<Reply>) -> SocketAddr {
+    let last = *replies.last().unwrap();
+    serve(replies.into_iter().chain(std::iter::repeat(last))).await
 }
 
 /// The same, but it is gone after the last one.
-pub async fn server_that_goes(replies: &'static [Reply]) -> SocketAddr {
-    serve(replies.iter()).await
+pub async fn server_that_goes(replies: Vec<Reply>) -> SocketAddr {
+    serve(replies.into_iter()).await
 }
 
-async fn serve(replies: impl Iterator<Item = &'static Reply> + Send + 'static) -> SocketAddr {
+async fn serve(replies: impl Iterator<Item = Reply> + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         for reply in replies {
             let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(answer(stream, *reply));
+            tokio::spawn(answer(stream, reply));
         }
     });
     address

@@ -79,15 +79,17 @@ impl Error {
     pub fn is_outcome_unknown(&self) -> bool {
         match self {
             Self::Interrupted(_) => true,
-            // A gateway that has lost, or lost patience with, what is behind it.
-            Self::NotCloudDragon { status, .. } => matches!(status, 500 | 502..=504),
+            // A gateway that has lost, or lost patience with, what is behind it; or has changed its answer.
+            Self::NotCloudDragon { status, .. } => matches!(status, 200..=299 | 500..),
             _ => self.code() == Some(&Code::OutcomeUnknown),
         }
     }
 
     /// Whether it may pass by itself.
     pub(crate) fn is_transient(&self) -> bool {
-        self.is_retryable() || self.is_outcome_unknown()
+        // Who is content with what no Cloud Dragon understands is something else, at a URL that is wrong.
+        let is_elsewhere = matches!(self, Self::NotCloudDragon { status: 200..=299, .. });
+        self.is_retryable() || (self.is_outcome_unknown() && !is_elsewhere)
     }
 
     /// Whether someone was there, who has answered or cut the connection: it was not this client that lost patience.
