@@ -15,6 +15,7 @@ mod gateways;
 mod lists;
 mod locks;
 mod place;
+mod proxies;
 mod proxy;
 mod releasing;
 mod requests;

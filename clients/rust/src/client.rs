@@ -6,6 +6,7 @@ use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, StatusCode, Url};
 use rustls::crypto::{CryptoProvider, ring};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ struct Inner {
 }
 
 /// How a [`Client`] is made.
+///
+/// It goes by the proxies that the environment names (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), as curl does;
+/// but not to a server at `localhost` or a loopback address, which no proxy can reach. [`http`](Self::http) takes a client
+/// that goes by others, or by none.
 #[derive(Clone, Debug)]
 #[must_use = "it makes a client by `build`"]
 pub struct ClientBuilder {
@@ -103,7 +108,7 @@ impl ClientBuilder {
         let base = base(&self.url)?;
         let http = match self.http {
             Some(http) => http,
-            None => http(self.connect_timeout, self.authorities)?,
+            None => http(self.connect_timeout, self.authorities, is_on_this_machine(&base))?,
         };
         let (token, timeout, retry) = (self.token, self.timeout, self.retry);
         Ok(Client(Arc::new(Inner { http, base, token, timeout, retry })))
@@ -124,7 +129,20 @@ fn base(url: &str) -> Result<Url, Error> {
     Ok(base)
 }
 
-fn http(connect_timeout: Duration, authorities: Vec<Certificate>) -> Result<reqwest::Client, Error> {
+/// Whether the server is one that a proxy would look for on its own machine.
+fn is_on_this_machine(base: &Url) -> bool {
+    let host = base.host_str().unwrap_or_default();
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let is_loopback = address.is_ok_and(|address| address.to_canonical().is_loopback());
+    is_loopback || host == "localhost" || host.ends_with(".localhost")
+}
+
+fn http(
+    connect_timeout: Duration,
+    authorities: Vec<Certificate>,
+    is_direct: bool,
+) -> Result<reqwest::Client, Error> {
     if CryptoProvider::get_default().is_none() {
         // Where another thread was faster, its choice holds.
         drop(ring::default_provider().install_default());
@@ -132,6 +150,7 @@ fn http(connect_timeout: Duration, authorities: Vec<Certificate>) -> Result<reqw
     // By HTTP/1.1 a request that is given up closes its connection: the server sees at once that nobody waits any more,
     // and the next request does not go by a connection that may be dead. A redirect would turn a request into another.
     let builder = reqwest::Client::builder().http1_only().redirect(reqwest::redirect::Policy::none());
+    let builder = if is_direct { builder.no_proxy() } else { builder };
     builder.connect_timeout(connect_timeout).tls_certs_merge(authorities).build().map_err(Error::of_transport)
 }
 
@@ -206,7 +225,7 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Client, base};
+    use super::{Client, base, is_on_this_machine};
 
     #[test]
     fn a_path_of_the_url_is_kept() {
@@ -216,6 +235,27 @@ mod tests {
         assert_eq!(at("https://dragon.example/team/x/"), "https://dragon.example/team/x/db/a");
         for wrong in ["", "dragon", "ftp://dragon", "http://", "http://a/?b", "http://me:secret@a/"] {
             assert!(base(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn servers_on_this_machine_are_told_from_others() {
+        let is_here = |host: &str| is_on_this_machine(&base(&format!("http://{host}:8080/")).unwrap());
+        for here in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "LocalHost",
+            "localhost.",
+            "a.localhost",
+        ] {
+            assert!(is_here(here), "{here}");
+        }
+        for elsewhere in
+            ["10.0.0.1", "[::2]", "dragon", "localhost.example", "notlocalhost", "127.0.0.1.example"]
+        {
+            assert!(!is_here(elsewhere), "{elsewhere}");
         }
     }
 
