@@ -2,7 +2,7 @@
 
 use crate::place::{ACCOUNT, Place};
 use crate::support;
-use dragon_client::Account;
+use dragon_client::{Account, Error};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
@@ -69,6 +69,13 @@ async fn a_wait_that_is_over_is_begun_again_and_one_that_is_dropped_loses_nothin
     assert!(over.is_err());
     let version = account.set("k", &1).await.unwrap();
     assert_eq!(watch.changed().await.unwrap().version, version);
+}
+
+#[tokio::test]
+async fn a_watch_that_does_not_wait_is_refused() {
+    let place = Place::start();
+    let error = place.account().watch("k").wait(std::time::Duration::ZERO).changed().await.unwrap_err();
+    assert!(matches!(error, Error::Invalid(_)), "{error:?}");
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ impl Watch {
         Self { version, ..self }
     }
 
-    /// How long one request waits: up to 300 s, in whole seconds; 45 s when not given. It changes nothing but how often a
+    /// How long one request waits: 1 s to 300 s, in whole seconds; 45 s when not given. It changes nothing but how often a
     /// connection is seen to be alive.
     pub fn wait(self, wait: Duration) -> Self {
         Self { wait, ..self }
@@ -80,6 +80,9 @@ impl Watch {
     pub async fn changed(&mut self) -> Result<ValueState, Error> {
         if self.wait.subsec_nanos() > 0 {
             return Err(Error::Invalid(format!("the wait {:?} is no whole number of seconds", self.wait)));
+        }
+        if self.wait.is_zero() {
+            return Err(Error::Invalid("a watch that does not wait would ask without a pause".to_owned()));
         }
         let request = WatchRequest { key: &self.key, version: self.version, wait_s: self.wait.as_secs() };
         let body = body(&request)?;
