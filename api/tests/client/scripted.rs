@@ -13,6 +13,11 @@ pub async fn server(replies: Vec<Reply>) -> SocketAddr {
     serve(replies.into_iter().chain(std::iter::repeat(last))).await
 }
 
+/// The same, but it begins again after the last one.
+pub async fn server_in_turns(replies: Vec<Reply>) -> SocketAddr {
+    serve(replies.into_iter().cycle()).await
+}
+
 /// The same, but it is gone after the last one.
 pub async fn server_that_goes(replies: Vec<Reply>) -> SocketAddr {
     serve(replies.into_iter()).await

@@ -1,6 +1,7 @@
 //! Single values and counters.
 
-use crate::place::Place;
+use crate::place::{Place, account_at, seconds};
+use crate::scripted;
 use dragon_client::Code;
 use tokio::task::JoinSet;
 
@@ -37,6 +38,21 @@ async fn an_update_whose_answers_are_lost_counts_once() {
             account.update("count", |n: Option<u64>| Some(n.unwrap_or_default() + 1)).await.unwrap().unwrap();
         assert_eq!(value, count);
     }
+}
+
+#[tokio::test]
+async fn an_update_that_others_always_come_before_pauses_ever_longer() {
+    let read = Some(("200 OK", r#"{"KV":[{"Key":"k","Version":0}]}"#));
+    let conflict = r#"{"Code":"precondition_failed","Message":"m","Key":"k","Version":1}"#;
+    let server = scripted::server_in_turns(vec![read, Some(("409 Conflict", conflict))]).await;
+    let mut tries = 0;
+    let account = account_at(server);
+    let updating = account.update("k", |_: Option<u64>| {
+        tries += 1;
+        Some(tries)
+    });
+    assert!(tokio::time::timeout(seconds(1), updating).await.is_err());
+    assert!((3..20).contains(&tries), "{tries} tries in a second");
 }
 
 #[tokio::test]

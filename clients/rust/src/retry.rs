@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 /// A wait that was cut short after so long was one: something that answers was there.
 const LONG_WAIT: Duration = Duration::from_secs(10);
 
+/// The pauses after conflicts: from the time of some requests on, to one that many can share.
+const CONFLICT_PAUSE_FIRST: Duration = Duration::from_millis(4);
+const CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(500);
+
 /// How long, and how often, something that failed for a passing reason is tried again.
 ///
 /// The pauses double from the first to the longest, each of them cut by chance to between half and all of it, so that
@@ -123,6 +127,12 @@ impl Retries {
         // Where it would have been answered sooner than that, it is not the waiting that it is cut for.
         error.is_of_someone() && hold >= long && now.saturating_duration_since(begun) >= long
     }
+}
+
+/// The pause after so many conflicts with others in a row: the more there are, the longer, as each may be one more of them.
+pub(crate) fn pause_after_conflicts(conflicts: u32) -> Duration {
+    let doubled = CONFLICT_PAUSE_FIRST.saturating_mul(2_u32.saturating_pow(conflicts.saturating_sub(1)));
+    jittered(doubled.min(CONFLICT_PAUSE_MAX))
 }
 
 /// Between half of it and all of it.

@@ -1,6 +1,7 @@
 //! What is done with one value.
 
 use crate::error::Code;
+use crate::retry::pause_after_conflicts;
 use crate::{Account, Error, Request, Set, ValueState};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -56,7 +57,7 @@ impl Account {
     }
 
     /// Changes a value by a function of what it is, which no other change comes between: it is read, computed, and written
-    /// if it has the same version still, else read again. So the function may be called several times. It gets `None`
+    /// if it has the same version still, else read again after a pause that grows with each time. So the function may be called several times. It gets `None`
     /// where the key does not exist, and leaves everything as it is by giving `None`.
     ///
     /// Gives the value and its version as they are afterwards; `None` if it gave `None`.
@@ -81,15 +82,17 @@ impl Account {
         mut change: impl FnMut(Option<T>) -> Option<T>,
     ) -> Result<Option<(T, u64)>, Error> {
         let key = key.into();
+        let mut conflicts = 0;
         loop {
             let read = self.get(key.clone()).await?;
             let Some(value) = change(read.json()?) else { return Ok(None) };
             match self.set_if_version(key.clone(), &value, read.version).await {
                 Ok(version) => return Ok(Some((value, version))),
                 // Each time this happens another one has got ahead with its change.
-                Err(error) if error.code() == Some(&Code::PreconditionFailed) => {}
+                Err(error) if error.code() == Some(&Code::PreconditionFailed) => conflicts += 1,
                 Err(error) => return Err(error),
             }
+            tokio::time::sleep(pause_after_conflicts(conflicts)).await;
         }
     }
 }
