@@ -1,8 +1,8 @@
 //! Taking a lock when the connection breaks, the server goes, or nobody wants the lock any more.
 
-use crate::place::{Place, account_at, seconds};
+use crate::place::{Place, account_at, account_with, seconds};
 use crate::support::eventually;
-use dragon_client::{Account, Error, LockGuard};
+use dragon_client::{Account, Error, LockGuard, RetryPolicy};
 use tokio::task::JoinHandle;
 
 fn begin(account: &Account) -> JoinHandle<Result<LockGuard, Error>> {
@@ -146,4 +146,17 @@ async fn a_guard_that_nobody_takes_gives_its_lock_back() {
         drop(taking.await);
         until_free(&place).await;
     }
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_the_server_is_away_for_longer_than_is_tried() {
+    let mut place = Place::start();
+    let policy = RetryPolicy::lasting(seconds(1) / 3);
+    let account = account_with(place.server.address(), policy);
+    place.raw().lock("l", 300).await;
+    let waiting = begin(&account);
+    place.raw().until_waiting("l", 1).await;
+    place.server.kill();
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
 }

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests; a panic is how they fail")]
 
+mod absurd;
 mod acquiring;
 mod answers;
 mod breaking_off;

@@ -124,7 +124,7 @@ impl Acquiring {
         let mut retries = Retries::new(RetryPolicy::lasting(held.lease));
         let begun = Instant::now();
         // An extension that takes half of what it gains is of little use: once more, but not for ever.
-        while begun.elapsed() < held.lease * 2 {
+        while begun.elapsed() < held.lease.saturating_mul(2) {
             let sent = Instant::now();
             match tokio::time::timeout(held.lease / 2, held.extend()).await {
                 Ok(Ok(_)) => return Ok(Ok(Held { sent, ..held })),
@@ -147,7 +147,7 @@ impl Acquiring {
             Granted::Lock(handle) => Some(handle),
             Granted::Perhaps(id) => {
                 // As long as the server may grant it, and the lease may last then.
-                let policy = RetryPolicy::lasting(asked.wait.min(WAIT_MAX) + asked.lease);
+                let policy = RetryPolicy::lasting(asked.wait.min(WAIT_MAX).saturating_add(asked.lease));
                 match use_up(&account, id, policy).await {
                     Ok(answer) => answer.lock,
                     Err(error) => {
@@ -181,5 +181,5 @@ async fn use_up(account: &Account, id: String, policy: RetryPolicy) -> Result<An
 }
 
 fn whole_seconds_up(duration: Duration) -> Duration {
-    Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
+    Duration::from_secs(duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)))
 }

@@ -11,6 +11,9 @@ const MARGIN_MIN: Duration = Duration::from_millis(10);
 /// What part of a lease is taken off since one clock may go faster than another: far more than any does.
 const MARGIN_PART: u32 = 100;
 
+/// A time that is never over, and can be added to any moment.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// A lock, its handle, and how it is extended.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
@@ -27,7 +30,12 @@ pub(super) struct Held {
 impl Held {
     /// Until when the lock is safely held, after a grant or an extension that was sent then.
     pub(super) fn until(&self, sent: Instant) -> Instant {
-        sent + self.lease.saturating_sub(margin(self.lease))
+        sent + self.lease.saturating_sub(margin(self.lease)).min(FOR_EVER)
+    }
+
+    /// That part of the lease.
+    pub(super) fn part(&self, parts: u32) -> Duration {
+        (self.lease / parts).min(FOR_EVER)
     }
 
     /// Extends the lease once.

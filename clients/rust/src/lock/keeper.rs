@@ -91,7 +91,7 @@ pub(super) async fn keep(kept: Arc<Kept>, dropped: CancellationToken) {
 /// Extends the lease until the lock is lost.
 async fn extend(kept: &Kept) {
     let held = &kept.held;
-    let part = held.lease / PARTS;
+    let part = held.part(PARTS);
     let (mut next, mut failure) = (held.sent + part, None);
     loop {
         let held_until = kept.standing.borrow().held_until;
@@ -119,7 +119,7 @@ async fn extend(kept: &Kept) {
             Ok(Err(error)) => {
                 tracing::debug!(lock = &*held.id, %error, "a lock was not extended; it is tried again");
                 failure = Some(Arc::new(error));
-                next = Instant::now() + jittered((held.lease / PAUSE_PART).min(PAUSE_MAX));
+                next = Instant::now() + jittered(held.part(PAUSE_PART).min(PAUSE_MAX));
             }
             Err(_elapsed) => next = Instant::now(),
         }

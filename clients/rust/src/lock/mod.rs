@@ -64,6 +64,9 @@ impl LockBuilder {
 
     /// How long to wait for the lock, in whole seconds: any time, made of several requests where the server's 300 s are not
     /// enough; between two of them others may come first. Without it, it is tried once.
+    ///
+    /// A server that is away, or does not answer, is waited for only as long as the client's
+    /// [`RetryPolicy`](crate::RetryPolicy) says: then the wait ends with that error, however much of it is left.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.asked.wait = wait;
         self
