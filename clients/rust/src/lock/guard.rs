@@ -155,7 +155,7 @@ impl LockGuard {
             // One that is not kept was given all the same.
             Ok(_) | Err(Failed { error: Error::AnswerNotKept { .. }, .. }) => self.kept.lose(Lost::GivenBack),
             Err(failed) if failed.error.code() == Some(&Code::NotLocked) => self.kept.lose(Lost::NotLocked),
-            Err(failed) if failed.has_changed_nothing() => doubt.is_settled(),
+            Err(failed) if failed.has_changed_nothing() => doubt.settle(),
             Err(_) => {}
         }
         outcome.map_err(|failed| failed.error)
@@ -168,7 +168,7 @@ struct Doubt<'a>(Option<&'a Kept>);
 
 impl Doubt<'_> {
     /// The lock was not given back.
-    fn is_settled(mut self) {
+    fn settle(mut self) {
         self.0 = None;
     }
 }
