@@ -19,7 +19,7 @@ pub(crate) fn answer_meta<T: Type>(more: &[(u16, &'static str)]) -> MetaResponse
         (400, "`invalid_request`: the message names the field and says what to change"),
         UNAUTHORIZED,
         FORBIDDEN,
-        (404, "`not_found`: no such path, or not at this address"),
+        (404, "`not_found`: no such path, or one that is served at the address for administration only"),
         (413, "`payload_too_large`: the body, a value, or the answer is too large"),
         (429, "`too_many_requests`: over a quota; send it again after Retry-After seconds"),
         (415, "`unsupported_media_type`: the body is declared as something other than JSON"),

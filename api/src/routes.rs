@@ -29,7 +29,7 @@ use poem::{Endpoint, EndpointExt as _, IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::types::{ToJSON as _, Type};
-use poem_openapi::{ApiResponse, LicenseObject, Object, OpenApi, OpenApiService, Tags};
+use poem_openapi::{ApiResponse, Enum, LicenseObject, Object, OpenApi, OpenApiService, Tags};
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -84,12 +84,23 @@ impl ApiResponse for Answer<DbAnswer> {
 
 impl ApiResponse for Answer<ListAnswer> {
     fn meta() -> MetaResponses {
-        answer_meta::<ListAnswer>(&[])
+        let mut meta = answer_meta::<ListAnswer>(&[]);
+        meta.responses[0].description = "A page";
+        meta
     }
 
     fn register(registry: &mut Registry) {
         ListAnswer::register(registry);
         ErrorShape::register(registry);
+    }
+}
+
+/// What goes on by itself when the store is away is not sent again as a request is.
+fn unknown_is_completed(meta: &mut MetaResponses) {
+    for response in meta.responses.iter_mut().filter(|response| response.status == Some(503)) {
+        response.description = "`unavailable`: nothing was changed, send it again after Retry-After seconds; or `outcome_unknown`: \
+                                it was interrupted and is completed once the store is back, so look at the account before \
+                                sending it again";
     }
 }
 
@@ -139,6 +150,7 @@ impl ApiResponse for Answer<DeleteAnswer> {
         let mut meta = answer_meta::<DeleteAnswer>(&[(409, conflict)]);
         meta.responses.retain(|response| !matches!(response.status, Some(413 | 415)));
         meta.responses[0].description = "There is no such account any more, and that is durable";
+        unknown_is_completed(&mut meta);
         meta
     }
 
@@ -153,6 +165,7 @@ impl ApiResponse for Answer<ImportAnswer> {
         let conflict = "Refused, and nothing was changed: `not_empty` or `import_under_way`";
         let mut meta = answer_meta::<ImportAnswer>(&[(409, conflict)]);
         meta.responses.retain(|response| response.status != Some(413));
+        unknown_is_completed(&mut meta);
         for response in &mut meta.responses {
             response.description = match response.status {
                 Some(200) => "All of it is in the account, and durable",
@@ -205,7 +218,7 @@ impl ApiResponse for Answer<BackupsAnswer> {
 impl ApiResponse for Answer<HealthAnswer> {
     fn meta() -> MetaResponses {
         let mut meta = health_meta::<HealthAnswer>();
-        meta.responses[0].description = "It can do its work";
+        meta.responses[0].description = "It is well";
         meta
     }
 
@@ -240,19 +253,27 @@ impl ApiResponse for MetricsAnswer {
     }
 }
 
+/// What a server says of itself that answers at all.
+#[derive(Debug, Enum)]
+#[oai(rename_all = "lowercase")]
+enum HealthStatus {
+    /// It is well
+    Ok,
+}
+
 /// The server's state.
 #[derive(Debug, Object)]
 #[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
 struct HealthAnswer {
-    /// `ok`.
-    status: String,
+    /// It is well.
+    status: HealthStatus,
     /// `/health`: how the backups go, where there is a place for them.
     backups: Option<BackupHealth>,
 }
 
 impl HealthAnswer {
     fn ok(backups: Option<BackupHealth>) -> Answer<Self> {
-        Bytes::from(Self { status: "ok".into(), backups }.to_json_string()).into()
+        Bytes::from(Self { status: HealthStatus::Ok, backups }.to_json_string()).into()
     }
 }
 

@@ -62,8 +62,9 @@ pub(crate) struct AccountsAnswer {
 pub(crate) struct AccountState {
     /// Its name.
     pub(crate) account: String,
-    /// When `sizes` was asked for: how many bytes its rows have, keys and what each row takes besides included, what has
-    /// expired and is not deleted yet too. Large accounts on FoundationDB are estimated. Absent where it could not be told.
+    /// When `sizes` was asked for: how many bytes its rows take, with their keys and what each row takes besides. What has
+    /// expired and is not deleted yet counts too. For large accounts on FoundationDB it is an estimate. Absent where it could
+    /// not be told.
     pub(crate) bytes: Option<u64>,
 }
 

@@ -22,8 +22,9 @@ pub(super) fn add(document: &mut Value) {
     let story: Vec<Example> = serde_json::from_str(STORY).expect("the story is JSON");
     for example in &story {
         let operation = operation(document, &example.operation);
-        // What is invalid is no example of what to send; its answer shows what then happens.
-        if let Some(request) = example.request.as_ref().filter(|_| example.status != 400) {
+        // What is invalid, or sent in a wrong way, is no example of what to send; its answer shows what then happens.
+        let is_to_be_sent = !matches!(example.status, 400 | 401 | 403 | 415);
+        if let Some(request) = example.request.as_ref().filter(|_| is_to_be_sent) {
             add_to(&mut operation["requestBody"], example, request);
         }
         if let Some(response) = &example.response {

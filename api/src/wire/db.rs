@@ -13,7 +13,7 @@ use serde::Deserialize;
 #[oai(rename = "TransactRequest", rename_all = "PascalCase", skip_serializing_if_is_none, nullable_all)]
 pub struct DbRequest {
     /// Refuse the request if any of these was used before; remember them, with the answer, if it is
-    /// applied. None may be given twice.
+    /// applied. Each is 1 to 512 bytes of UTF-8 without NUL; none may be given twice.
     #[serde(rename = "IdempotencyIDs")]
     #[oai(
         rename = "IdempotencyIDs",
@@ -30,7 +30,7 @@ pub struct DbRequest {
     #[serde(rename = "IdempotencyTTL")]
     #[oai(rename = "IdempotencyTTL", validator(minimum(value = "1"), maximum(value = "2592000")))]
     pub idempotency_ttl: Option<u64>,
-    /// The lock to give back. With the same `LockID`, the lock to extend; with another one, the lock to
+    /// The lock to give back, 1 to 512 bytes of UTF-8 without NUL. With the same `LockID`, the lock to extend; with another one, the lock to
     /// pass on from.
     #[serde(rename = "UnlockID")]
     #[oai(rename = "UnlockID", validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
@@ -38,7 +38,7 @@ pub struct DbRequest {
     /// The handle that the lock `UnlockID` was granted with, required with it. A string of its digits is taken as well, for
     /// languages whose numbers can't hold it.
     pub unlock: Option<Handle>,
-    /// The lock to take. The rest of the request is applied in the same instant.
+    /// The lock to take, 1 to 512 bytes of UTF-8 without NUL. The rest of the request is applied in the same instant.
     #[serde(rename = "LockID")]
     #[oai(rename = "LockID", validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub lock_id: Option<String>,
@@ -72,7 +72,7 @@ pub struct DbRequest {
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 #[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
 pub struct AtomicOperation {
-    /// The counter.
+    /// The counter, 1 to 512 bytes of UTF-8 without NUL.
     #[oai(validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub key: String,
     /// Add this; below 0 it is taken off. The request is refused when the sum leaves the signed 64-bit range.
@@ -94,7 +94,7 @@ pub struct AtomicOperation {
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 #[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
 pub struct SetOperation {
-    /// The key.
+    /// The key, 1 to 512 bytes of UTF-8 without NUL.
     #[oai(validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub key: String,
     /// The value to store: any JSON, `null` too, kept byte for byte; at most 1 MiB and 128 levels deep.
@@ -118,7 +118,7 @@ pub struct SetOperation {
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 #[oai(rename_all = "PascalCase")]
 pub struct GetOperation {
-    /// The key.
+    /// The key, 1 to 512 bytes of UTF-8 without NUL.
     #[oai(validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub key: String,
 }
@@ -131,7 +131,7 @@ pub struct DbAnswer {
     pub lock: Option<u64>,
     /// When the lease of the lock ends, in Unix seconds, rounded down.
     pub till: Option<u64>,
-    /// Only when the holder before this one let its lease run out.
+    /// True when the holder before this one let its lease run out; else absent.
     pub expired: Option<bool>,
     /// The counters after the change, in the request's order.
     pub atomic: Option<Vec<CounterState>>,

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 #[oai(rename_all = "PascalCase", skip_serializing_if_is_none, nullable_all)]
 pub struct ListRequest {
-    /// Only keys that begin with this.
+    /// Only keys that begin with this, at most 512 bytes of UTF-8.
     #[oai(validator(max_length = 512, pattern = r"^[^\x00]*$"))]
     pub prefix: Option<String>,
-    /// Only keys after this one: the last key of the page before.
+    /// Only keys after this one, at most 512 bytes of UTF-8: the last key of the page before.
     #[oai(validator(max_length = 512, pattern = r"^[^\x00]*$"))]
     pub after: Option<String>,
     /// At most so many entries; 100 when not given.
@@ -57,7 +57,7 @@ pub struct ListAnswer {
     pub counters: Option<Vec<CounterState>>,
     /// The locks that are held.
     pub locks: Option<Vec<LockState>>,
-    /// Only when there is more after the last entry.
+    /// True when there is more after the last entry; else absent.
     pub more: Option<bool>,
 }
 
@@ -72,10 +72,10 @@ pub struct LockState {
     pub lock: u64,
     /// When the lease ends, in Unix seconds, rounded down.
     pub till: u64,
-    /// When it was granted, in Unix seconds, rounded down. Absent of a lock that was granted before servers told.
+    /// When it was granted, in Unix seconds, rounded down; absent where the version that granted it did not record that.
     pub since: Option<u64>,
     /// Who holds it, when the holder said so.
     pub owner: Option<String>,
-    /// How many requests wait for it at this frontend.
+    /// How many requests wait for it at the server that answers.
     pub waiting: u64,
 }

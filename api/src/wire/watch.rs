@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 #[oai(rename_all = "PascalCase", skip_serializing_if_is_none)]
 pub struct WatchRequest {
-    /// The key.
+    /// The key, 1 to 512 bytes of UTF-8 without NUL.
     #[serde(rename = "ID")]
     #[oai(rename = "ID", validator(min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"))]
     pub id: String,

@@ -117,3 +117,12 @@ fn what_was_ignored_stays_ignored() {
     fs::write(user.file("go"), "").unwrap();
     assert_eq!(done(held).code, Some(6));
 }
+
+/// What the holder of one lock has left half done is none of another's.
+#[test]
+fn the_command_is_told_whether_the_holder_before_let_its_lease_run_out() {
+    let user = User::new();
+    user.post("/db/default", r#"{"LockID":"job","LockDur":1}"#);
+    let script = "echo \"${DRAGON_LOCK_EXPIRED-no}\"; cloud-dragon lock other -- sh -c 'echo \"${DRAGON_LOCK_EXPIRED-no}\"'";
+    assert_eq!(done(user.lock(&[], script)).output, "true\nno\n");
+}

@@ -4,7 +4,7 @@
 //! lock all the while, and writes down when it got it.
 
 use crate::server::signal;
-use crate::user::{User, done, eventually};
+use crate::user::{User, done, done_alone, eventually};
 use std::fs;
 use std::process::Child;
 use std::time::Duration;
@@ -94,11 +94,15 @@ fn a_command_and_the_next_one_never_run_at_once_however_long_the_server_stands_s
 }
 
 /// What the command has started goes on when the command itself has ended, in ways in which programs do that.
-const LEFT_BEHIND: [&str; 4] = [
+const LEFT_BEHIND: [&str; 6] = [
     "sh -c \"$BEAT\"; true",
     "sh -c \"$BEAT\" & sleep 1000",
     "timeout 1000 sh -c \"$BEAT\"; true",
     "setsid sh -c \"$BEAT\" & sleep 1000",
+    // The system cuts its name off within a letter.
+    "cp /bin/sh aaaaaaaaaaaaaaé; setsid ./aaaaaaaaaaaaaaé -c \"$BEAT\"; true",
+    // Each starts the next one and ends.
+    "echo 'date +%s%N >>beats; sleep 0.01; sh ./chain &' >chain; sh ./chain; sleep 1000",
 ];
 
 #[test]
@@ -192,6 +196,23 @@ fn supervisor_of(holder: &Child) -> u32 {
     fs::read_to_string(children).unwrap().split_whitespace().next().unwrap().parse().unwrap()
 }
 
+/// A program that turns into the holder leaves it its children, which are none of the command's.
+#[test]
+fn what_was_there_before_is_not_killed() {
+    let user = User::new();
+    let script = "sh -c 'while [ ! -e end ]; do date +%s%N >>sidecar; sleep 0.02; done' & \
+                  exec cloud-dragon lock job --lease 1s -- sh -c 'echo >>beats; sleep 1000'";
+    let holder = user.command_of("sh", &["-c", script]).spawn().unwrap();
+    user.wait_for_file("beats");
+    user.server.signal("STOP");
+    let ended = done_alone(holder);
+    user.server.signal("CONT");
+    assert_eq!(ended, Some(125));
+    let killed = last_time(&user, "sidecar");
+    eventually("what was there before", || last_time(&user, "sidecar") > killed);
+    fs::write(user.file("end"), "").unwrap();
+}
+
 /// At any moment, from its start on.
 #[test]
 fn nothing_is_left_of_a_holder_that_is_killed_as_it_starts() {
@@ -266,4 +287,32 @@ fn a_command_that_listens_may_tidy_up_before_it_is_killed() {
     user.wait_for_file("tidy");
     holder.kill().unwrap();
     done(holder);
+}
+
+/// A signal that it lives on after is not the one that asks it to end.
+#[test]
+fn a_command_that_was_told_something_before_is_asked_to_end_too() {
+    let user = User::new();
+    let script = "trap 'echo reload >>f' HUP; trap 'echo tidy >>f; exit 0' TERM; echo in >f; while :; do sleep 0.02; done";
+    let holder = user.lock(&["--lease", "3s", "--term-before", "1s"], script);
+    user.wait_for_file("f");
+    signal(holder.id(), "HUP");
+    eventually("the signal", || fs::read_to_string(user.file("f")).unwrap().contains("reload"));
+    user.server.signal("STOP");
+    assert_eq!(done(holder).code, Some(125));
+    user.server.signal("CONT");
+    assert_eq!(fs::read_to_string(user.file("f")).unwrap(), "in\nreload\ntidy\n");
+}
+
+/// The server is back before the command is asked to end, and that is told in time.
+#[test]
+fn a_lease_that_is_extended_late_keeps_the_command() {
+    let user = User::new();
+    let held = user.lock(&["--lease", "6s"], "echo in >f; sleep 8; exit 5");
+    user.wait_for_file("f");
+    user.server.signal("STOP");
+    std::thread::sleep(Duration::from_millis(3_500));
+    user.server.signal("CONT");
+    let ended = done(held);
+    assert_eq!(ended.code, Some(5), "{}", ended.errors);
 }

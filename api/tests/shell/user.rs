@@ -104,6 +104,12 @@ pub fn done(mut process: Child) -> Done {
     Done { code: output.status.code(), output: text(&output.stdout), errors: text(&output.stderr) }
 }
 
+/// Waits for a command to end that has left something running, which has its output.
+pub fn done_alone(mut process: Child) -> Option<i32> {
+    eventually("the end of a command", || process.try_wait().unwrap().is_some());
+    process.wait().unwrap().code()
+}
+
 /// Looks again and again. Only for what can't be waited for otherwise: another process's files and its end.
 pub fn eventually(what: &str, mut look: impl FnMut() -> bool) {
     let begun = Instant::now();

@@ -4,7 +4,7 @@
 //! process, which holds the lock, and a supervisor, which runs the command and is told until when it may live. When either of them dies
 //! or stands still, the other kills.
 
-mod descendants;
+mod family;
 mod message;
 mod moment;
 mod signals;
@@ -40,6 +40,9 @@ const BY_SIGNAL: i32 = 128;
 const WAIT_FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// How long it may take at most to give back what was perhaps granted when the waiting is broken off, and to give a lock back.
 const GIVE_BACK_TIME: Duration = Duration::from_secs(10);
+
+/// How often to look at the clocks while a command runs.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What `lock` takes.
 #[derive(Clone, Debug, Args)]
@@ -134,23 +137,15 @@ async fn acquire(
     let lock = arguments.client.account()?.lock(&*arguments.name);
     let lock =
         lock.lease(arguments.lease).owner(arguments.owner()).wait(arguments.wait.unwrap_or(WAIT_FOREVER));
-    let (broken_off, mut interrupted) = tokio::sync::oneshot::channel();
+    let (broken_off, interrupted) = tokio::sync::oneshot::channel();
     let acquiring = lock.acquire_unless(async {
         let number = signals.next_that_ends().await;
         let _told = broken_off.send(number);
-        // Whatever is given back now may take as long as that, or until the next signal.
         number
     });
     let outcome = tokio::select! {
         outcome = acquiring => outcome,
-        number = async {
-            let number = (&mut interrupted).await;
-            tokio::time::sleep(GIVE_BACK_TIME).await;
-            number
-        } => match number {
-            Ok(number) => return Ok(Err(by_signal(number))),
-            Err(_never) => std::future::pending().await,
-        },
+        number = too_long(interrupted) => return Ok(Err(by_signal(number))),
     };
     match outcome {
         Ok(Ok(guard)) => Ok(Ok(guard)),
@@ -161,6 +156,17 @@ async fn acquire(
         }
         Err(error) => Err(told(&error)),
     }
+}
+
+/// The number of the signal by which waiting was broken off, when giving back what was perhaps granted takes too long after it, or
+/// another one comes.
+async fn too_long(interrupted: tokio::sync::oneshot::Receiver<i32>) -> i32 {
+    let Ok(number) = interrupted.await else { return std::future::pending().await };
+    match Signals::new() {
+        Ok(mut signals) => drop(tokio::time::timeout(GIVE_BACK_TIME, signals.next_that_ends()).await),
+        Err(_none) => tokio::time::sleep(GIVE_BACK_TIME).await,
+    }
+    number
 }
 
 fn by_signal(number: i32) -> u8 {
@@ -179,9 +185,11 @@ async fn hold(
     let why = loop {
         let kill_at = guard.held_until() - margin;
         command.may_live_until(kill_at, arguments.term_before());
-        // Extensions are told to the supervisor as they come.
-        let next = kill_at.min(Instant::now() + arguments.lease / 6);
+        // Looked at now and then, for the clocks' sake and that of orphans that have ended.
+        let next = kill_at.min(Instant::now() + LOOK_EVERY);
         tokio::select! {
+            biased;
+            number = signals.next() => if !arguments.has_it_from_the_terminal(number) { command.pass_on(number) },
             report = command.next() => match report {
                 Some(Report::Terminated) => {
                     was_terminated = true;
@@ -191,7 +199,7 @@ async fn hold(
                 None => break "its supervisor is gone".to_owned(),
             },
             lost = guard.lost() => break told(&lost.into()).to_string(),
-            number = signals.next() => if !arguments.has_it_from_the_terminal(number) { command.pass_on(number) },
+            () = guard.extended() => {}
             () = tokio::time::sleep_until(next.into()) => if Instant::now() >= guard.held_until() - margin {
                 break told(&Lost::NotExtended(None).into()).to_string();
             },
@@ -242,9 +250,14 @@ async fn finish(
 
 /// Gives the lock back, unless that takes too long or a signal says so. Whether it was not held any more.
 async fn give_back(guard: LockGuard, signals: &mut Signals) -> bool {
+    // Those that came together with the command's end were meant for it.
+    signals.forget_pending();
     let released = tokio::select! {
         released = tokio::time::timeout(GIVE_BACK_TIME, guard.release()) => released,
-        _number = signals.next_that_ends() => return false,
+        _number = signals.next_that_ends() => {
+            say(format_args!("interrupted: the lock is free when its lease ends"));
+            return false;
+        }
     };
     match released {
         Ok(Ok(())) => false,

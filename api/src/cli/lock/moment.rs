@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// How long before a lock could pass on the command is killed: time for all of it to die.
 pub(super) fn margin(lease: Duration) -> Duration {
-    (lease / 20).clamp(Duration::from_millis(100), Duration::from_secs(1))
+    (lease / 20).clamp(Duration::from_millis(250), Duration::from_secs(1))
 }
 
 /// A moment in nanoseconds since the machine was started, what it was suspended for included: that counts for a lease too.
@@ -28,6 +28,14 @@ impl Moment {
 
     pub(super) fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    pub(super) fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
     /// How long it is until then.

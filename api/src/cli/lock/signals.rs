@@ -1,5 +1,6 @@
 //! The signals that are the command's, not ours.
 
+use futures_util::FutureExt as _;
 use std::fs;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -44,11 +45,18 @@ impl Signals {
         }
     }
 
+    /// Forgets those that have come already.
+    pub(super) fn forget_pending(&mut self) {
+        while self.next().now_or_never().is_some() {}
+    }
+
     /// The next one that ends a program.
     pub(super) async fn next_that_ends(&mut self) -> i32 {
         loop {
             let number = self.next().await;
-            if number != SignalKind::window_change().as_raw_value() {
+            let ending =
+                [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
+            if ending.iter().any(|kind| kind.as_raw_value() == number) {
                 return number;
             }
         }

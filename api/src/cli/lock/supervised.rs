@@ -1,6 +1,6 @@
 //! The command that runs under a lock, as whoever holds the lock sees it: by way of its supervisor.
 
-use super::descendants::{adopt_orphans, kill_descendants};
+use super::family::Family;
 use super::message::{Order, Report};
 use super::moment::Moment;
 use super::{LockArguments, supervisor};
@@ -19,21 +19,23 @@ use uuid::Uuid;
 const START_TIME_MAX: Duration = Duration::from_secs(10);
 
 pub(super) struct Supervised {
+    family: Family,
     orders: OwnedWriteHalf,
     reports: Lines<BufReader<OwnedReadHalf>>,
     told: Option<Instant>,
+    clocks: Clocks,
 }
 
 impl Supervised {
     /// Starts the supervisor, which waits to be told until when the command may live.
     pub(super) async fn start(arguments: &LockArguments, guard: &LockGuard) -> io::Result<Self> {
         // Should the supervisor die, the command is still a descendant of this process.
-        adopt_orphans()?;
+        let family = Family::adopt(true)?;
         let name = format!("cloud-dragon-lock-{}", Uuid::new_v4());
         let listener = StdListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
-        let group = if arguments.foreground { rustix::process::getpgrp().as_raw_nonzero().get() } else { 0 };
+        let group = if arguments.foreground { own_group()? } else { 0 };
         // This very program, even if it has been replaced on the disk meanwhile. What it has of a terminal is the command's.
         let mut command = Command::new("/proc/self/exe");
         command.args([supervisor::NAME, &name, &group.to_string(), "--"]).args(&arguments.command);
@@ -43,23 +45,28 @@ impl Supervised {
         command.env("DRAGON_LOCK_SERVER", &arguments.client.server);
         command.env("DRAGON_LOCK_ACCOUNT", &arguments.client.account);
         command.env("DRAGON_LOCK_ID", guard.id()).env("DRAGON_LOCK_HANDLE", guard.handle().to_string());
-        if guard.followed_an_expired_one() {
-            command.env("DRAGON_LOCK_EXPIRED", "true");
-        }
+        match guard.followed_an_expired_one() {
+            true => command.env("DRAGON_LOCK_EXPIRED", "true"),
+            // Nor one of a lock around this one.
+            false => command.env_remove("DRAGON_LOCK_EXPIRED"),
+        };
         // Out of reach of the terminal's signals.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let process = command.spawn()?;
         let accepted = tokio::time::timeout(START_TIME_MAX, accept(&listener, process.id())).await;
         let stream = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         let (reports, orders) = stream.into_split();
-        Ok(Self { orders, reports: BufReader::new(reports).lines(), told: None })
+        let reports = BufReader::new(reports).lines();
+        Ok(Self { family, orders, reports, told: None, clocks: Clocks::new() })
     }
 
     /// Has the command live until this moment, and not until one that was told before; the first time it is started. It is asked
     /// to end a little before.
     pub(super) fn may_live_until(&mut self, kill_at: Instant, term_before: Duration) {
-        if self.told.replace(kill_at) != Some(kill_at) {
-            let kill_at = Moment::of(kill_at);
+        self.family.bury();
+        let is_news = self.told.replace(kill_at) != Some(kill_at);
+        if self.clocks.look(is_news) || is_news {
+            let kill_at = Moment::of(kill_at).before(self.clocks.suspended);
             let term_before = u64::try_from(term_before.as_nanos()).unwrap_or(u64::MAX);
             self.order(Order::Until { term_at: Moment(kill_at.0.saturating_sub(term_before)), kill_at });
         }
@@ -81,8 +88,51 @@ impl Supervised {
 
     /// Kills the command, all that it has started, and the supervisor. Gives how many could not be killed.
     pub(super) fn kill(&self) -> io::Result<usize> {
-        kill_descendants()
+        self.family.kill(None)
     }
+}
+
+/// How long the machine was suspended, which the clock of the standard library, and so of leases, does not count.
+struct Clocks {
+    at: (Instant, Moment),
+    /// How long it was suspended since the request was sent by which the lease was extended last, as far as that is known.
+    suspended: Duration,
+    /// Extensions that are told after a suspension: the first may have been sent before it.
+    news: u32,
+}
+
+/// Below that it is no suspension, but the time between two looks at clocks.
+const SUSPENSION_MIN: Duration = Duration::from_millis(20);
+
+impl Clocks {
+    fn new() -> Self {
+        Self { at: (Instant::now(), Moment::now()), suspended: Duration::ZERO, news: 0 }
+    }
+
+    /// Looks at the clocks, after an extension or not. Whether the machine was suspended since the last look.
+    fn look(&mut self, is_extended: bool) -> bool {
+        let (instant, moment) = (Instant::now(), Moment::now());
+        let awake = instant.saturating_duration_since(self.at.0);
+        let passed = moment.since(self.at.1).saturating_sub(awake);
+        self.at = (instant, moment);
+        self.news += u32::from(is_extended);
+        let is_suspended = passed > SUSPENSION_MIN;
+        if is_suspended {
+            (self.suspended, self.news) = (self.suspended + passed, u32::from(is_extended));
+        } else if self.news >= 2 {
+            self.suspended = Duration::ZERO;
+        }
+        is_suspended
+    }
+}
+
+/// The process group of this process.
+fn own_group() -> io::Result<i32> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let group = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(2)?.parse().ok());
+    // Its leader may be in another namespace.
+    let hidden = || io::Error::other("--foreground needs a process group that can be seen from here");
+    group.filter(|group| *group > 0).ok_or_else(hidden)
 }
 
 /// Takes the connection of this process, and no other's.

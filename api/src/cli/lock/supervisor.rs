@@ -1,7 +1,7 @@
 //! The supervisor: the process that starts the command and is told, again and again, until when it may live. It asks the command to
 //! end in time, kills it and all that it has started when the time is over, or at once when the holder of the lock is gone.
 
-use super::descendants::{adopt_orphans, descendants, kill_descendants};
+use super::family::Family;
 use super::message::{Order, Report};
 use super::moment::Moment;
 use super::signals::Signals;
@@ -22,7 +22,9 @@ pub(super) const NAME: &str = "lock-supervisor";
 /// How often to look at the clock: a timer stands still while the machine is suspended.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long what a command has left behind may take to end by itself, when it was asked to.
-const TIDY_TIME: Duration = Duration::from_secs(10);
+const TIDY_TIME: Duration = Duration::from_secs(5);
+/// The pause before it is tried again to kill what could not be killed.
+const KILL_PAUSE: Duration = Duration::from_secs(1);
 
 /// What `lock-supervisor` takes.
 #[derive(Clone, Debug, Args)]
@@ -57,8 +59,7 @@ pub fn supervise(arguments: &SupervisorArguments) -> ExitCode {
     match handled {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Whatever runs must not.
-            let _left = kill_descendants();
+            // The holder, which is told by this one's end, kills what may run.
             let _unwritten = writeln!(io::stderr(), "error: the supervisor of the command: {error}");
             ExitCode::FAILURE
         }
@@ -68,10 +69,10 @@ pub fn supervise(arguments: &SupervisorArguments) -> ExitCode {
 fn run(arguments: &SupervisorArguments) -> io::Result<()> {
     let address = SocketAddr::from_abstract_name(&arguments.socket)?;
     let holder = UnixStream::connect_addr(&address)?;
-    adopt_orphans()?;
+    let family = Family::adopt(false)?;
     let (sender, events) = channel();
     let (lines, to_loop) = (holder.try_clone()?, sender.clone());
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         for line in BufReader::new(lines).lines() {
             // What is not understood is no reason to let a command run on.
             let Some(order) = line.ok().as_deref().and_then(Order::read) else { break };
@@ -80,36 +81,57 @@ fn run(arguments: &SupervisorArguments) -> io::Result<()> {
             }
         }
         let _ended = to_loop.send(Event::Gone);
-    });
+    })?;
+    let (begin, begun) = channel();
+    thread::Builder::new().spawn(move || {
+        // All children are waited for here, orphans too, and nobody else waits for any.
+        let Ok(()) = begun.recv() else { return };
+        while let Ok(Some((pid, status))) = wait(WaitOptions::empty()) {
+            if sender.send(Event::Ended(pid, status)).is_err() {
+                return;
+            }
+        }
+    })?;
     let Ok(Event::Told(Order::Until { term_at, kill_at })) = events.recv() else { return Ok(()) };
-    Supervisor {
+    let supervisor = Supervisor {
         holder,
         events,
+        family,
         term_at,
         kill_at,
         command: None,
         ended: None,
-        is_asked_to_end: false,
+        is_term_sent: false,
+        is_signalled: false,
         tidy_until: None,
-    }
-    .run(arguments, sender)
+    };
+    supervisor.run(arguments, &begin)
 }
 
 struct Supervisor {
     holder: UnixStream,
     events: Receiver<Event>,
+    family: Family,
     term_at: Moment,
     kill_at: Moment,
     /// The command, and whether it leads a group of its own.
     command: Option<(Pid, bool)>,
     /// How the command ended, while something that it has started is left.
     ended: Option<WaitStatus>,
-    is_asked_to_end: bool,
+    /// Whether it was asked to end because the time is nearly over.
+    is_term_sent: bool,
+    /// Whether a signal was passed on that ends programs.
+    is_signalled: bool,
     tidy_until: Option<Moment>,
 }
 
+/// What ends programs that do not say otherwise.
+fn ends_programs(signal: Signal) -> bool {
+    [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].contains(&signal)
+}
+
 impl Supervisor {
-    fn run(mut self, arguments: &SupervisorArguments, sender: Sender<Event>) -> io::Result<()> {
+    fn run(mut self, arguments: &SupervisorArguments, begin: &Sender<()>) -> io::Result<()> {
         // A holder that stood still meanwhile may have lost the lock: nothing is started.
         if self.term_at.is_over() {
             return Ok(());
@@ -125,24 +147,20 @@ impl Supervisor {
         };
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         self.command = pid.map(|pid| (pid, arguments.group == 0));
-        // All children are waited for here, orphans too, and nobody else waits for any.
         drop(child);
-        thread::spawn(move || {
-            while let Ok(Some((pid, status))) = wait(WaitOptions::empty()) {
-                if sender.send(Event::Ended(pid, status)).is_err() {
-                    return;
-                }
-            }
-        });
+        let _there = begin.send(());
         loop {
-            match self.events.recv_timeout(self.next().left().min(LOOK_EVERY)) {
-                Ok(Event::Told(Order::Until { term_at, kill_at })) => {
-                    (self.term_at, self.kill_at) = (term_at, kill_at)
+            let mut event = match self.events.recv_timeout(self.next().left().min(LOOK_EVERY)) {
+                Ok(event) => Some(event),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Event::Gone),
+            };
+            // All that was told, before the clock is looked at: the lease may have been extended.
+            while let Some(happened) = event {
+                if !self.take(happened) {
+                    return self.kill().map(drop);
                 }
-                Ok(Event::Told(Order::Signal(number))) => self.pass_on(number),
-                Ok(Event::Gone) | Err(RecvTimeoutError::Disconnected) => return kill_descendants().map(drop),
-                Ok(Event::Ended(pid, status)) => self.note_end(pid, status),
-                Err(RecvTimeoutError::Timeout) => {}
+                event = self.events.try_recv().ok();
             }
             if self.look()? {
                 return Ok(());
@@ -150,38 +168,55 @@ impl Supervisor {
         }
     }
 
+    /// Takes note of what has happened. Whether the holder is still there.
+    fn take(&mut self, event: Event) -> bool {
+        match event {
+            Event::Told(Order::Until { term_at, kill_at }) => {
+                (self.term_at, self.kill_at) = (term_at, kill_at)
+            }
+            Event::Told(Order::Signal(number)) => self.pass_on(number),
+            Event::Ended(pid, status) => self.note_end(pid, status),
+            Event::Gone => return false,
+        }
+        true
+    }
+
     /// What has to be done next is due then.
     fn next(&self) -> Moment {
-        let next = if self.is_asked_to_end { self.kill_at } else { self.term_at.min(self.kill_at) };
+        let is_asked = self.is_term_sent || self.ended.is_some();
+        let next = if is_asked { self.kill_at } else { self.term_at.min(self.kill_at) };
         self.tidy_until.map_or(next, |moment| moment.min(next))
     }
 
     fn note_end(&mut self, pid: Pid, status: WaitStatus) {
         if self.command.is_some_and(|(command, _)| command == pid) {
-            self.ended = Some(status);
+            let by = status.terminating_signal().and_then(Signal::from_named_raw);
             // Who was not asked to end has nothing to tidy up.
-            let time = if self.is_asked_to_end { TIDY_TIME } else { Duration::ZERO };
-            self.tidy_until = Some(Moment::now().after(time));
+            let is_asked = self.is_term_sent || self.is_signalled || by.is_some_and(ends_programs);
+            self.ended = Some(status);
+            self.tidy_until = Some(Moment::now().after(if is_asked { TIDY_TIME } else { Duration::ZERO }));
         }
     }
 
     /// Does what is due. Whether it is all over.
     fn look(&mut self) -> io::Result<bool> {
-        if !self.is_asked_to_end && self.term_at.is_over() && self.ended.is_none() {
+        if !self.is_term_sent && self.term_at.is_over() && self.ended.is_none() {
             self.send(Signal::TERM);
             // Even one that was stopped.
             self.send(Signal::CONT);
-            self.is_asked_to_end = true;
+            self.is_term_sent = true;
             self.tell(Report::Terminated);
         }
         let is_over = self.kill_at.is_over() || self.tidy_until.is_some_and(Moment::is_over);
-        let left = match is_over {
-            true => kill_descendants()?,
-            false => 0,
-        };
+        let left = if is_over { self.kill()? } else { 0 };
         // One that was killed is told by its end.
-        let Some(status) = self.ended else { return Ok(false) };
-        if !is_over && !descendants()?.is_empty() {
+        let Some(status) = self.ended else {
+            if left > 0 {
+                thread::sleep(KILL_PAUSE);
+            }
+            return Ok(false);
+        };
+        if !is_over && !self.family.is_gone()? {
             return Ok(false);
         }
         let left = i32::try_from(left).unwrap_or(i32::MAX);
@@ -193,19 +228,23 @@ impl Supervisor {
         Ok(true)
     }
 
+    fn kill(&self) -> io::Result<usize> {
+        self.family.kill(self.command.filter(|(_, leads)| *leads).map(|(pid, _)| pid))
+    }
+
     fn pass_on(&mut self, number: i32) {
         if let Some(signal) = Signal::from_named_raw(number) {
             self.send(signal);
-            self.is_asked_to_end |= matches!(signal, Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT);
+            self.is_signalled |= ends_programs(signal);
         }
     }
 
     fn send(&self, signal: Signal) {
-        // Whoever is gone already needs no signal.
+        // Whoever is gone already needs no signal; and its number may be another's.
         let _gone = match self.command {
             Some((pid, true)) => kill_process_group(pid, signal),
-            Some((pid, false)) => kill_process(pid, signal),
-            None => Ok(()),
+            Some((pid, false)) if self.ended.is_none() => kill_process(pid, signal),
+            _ => Ok(()),
         };
     }
 

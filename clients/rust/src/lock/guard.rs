@@ -90,6 +90,15 @@ impl LockGuard {
         self.kept.standing.borrow().is_held()
     }
 
+    /// Waits until the lease is extended next: [`held_until`](Self::held_until) has moved. Dropping the future loses nothing; what
+    /// came before it was first polled is not waited for.
+    pub async fn extended(&self) {
+        let held_until = self.held_until();
+        let mut standing = self.kept.standing.subscribe();
+        // The sender lives as long as the guard.
+        let _moved = standing.wait_for(|standing| standing.held_until != held_until).await;
+    }
+
     /// Waits until the lock is lost, and tells why; at [`held_until`](Self::held_until) at the latest. Dropping the future
     /// loses nothing.
     pub async fn lost(&self) -> Lost {
