@@ -73,6 +73,16 @@ async fn a_wait_that_is_broken_off_never_gets_the_lock() {
     assert_free(&place).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_lock_that_is_there_when_it_is_broken_off_is_given_back_before_it_is_told() {
+    let place = Place::start();
+    let account = place.account();
+    // It keeps the one who asks from seeing that the lock was granted meanwhile, by a task of the other thread.
+    let broken_off = async { std::thread::sleep(Duration::from_millis(300)) };
+    lock(&account).acquire_unless(broken_off).await.unwrap().unwrap_err();
+    assert_free(&place).await;
+}
+
 #[tokio::test]
 async fn whatever_moment_it_is_broken_off_at_either_the_lock_is_held_or_free() {
     let place = Place::start();
