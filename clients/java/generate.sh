@@ -13,6 +13,7 @@ skip() {
 
 command -v javac >/dev/null || skip javac
 command -v mvn >/dev/null || skip mvn
+javac --release 17 -version >/dev/null 2>&1 || skip "javac of Java 17 or newer"
 
 document=${DRAGON_DOCUMENT:-openapi/cloud-dragon.json}
 case "$document" in
@@ -24,7 +25,8 @@ made=$output/made-of
 if cat "$document" clients/java/pom.xml | cmp -s - "$made"; then
     exit 0
 fi
-javac --release 17 -version >/dev/null 2>&1 || skip "javac of Java 17 or newer"
+maven=$(mvn --batch-mode --version | sed -n 's/.*Apache Maven \([0-9]*\)\.\([0-9]*\).*/\1 * 100 + \2/p')
+[ $((${maven:-0})) -ge 308 ] || skip "Maven 3.8 or newer"
 
 mkdir -p "$output"
 rm -f "$made"

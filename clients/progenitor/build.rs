@@ -7,8 +7,8 @@ use std::{env, fs, iter};
 use progenitor::{GenerationSettings, Generator, HooksMode, TypePatch};
 use serde_json::{Value, json};
 
-/// What a server may take for a long-poll, 300 seconds, and some more: progenitor's own default is 15.
-const TIMEOUT_SECONDS: u64 = 310;
+#[path = "src/timeout.rs"]
+mod timeout;
 
 /// Requests of which not all fields are optional: with a default they are written with the fields that matter.
 const WITH_DEFAULT: [&str; 4] = ["AtomicOperation", "GetOperation", "SetOperation", "WatchRequest"];
@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=DRAGON_DOCUMENT");
     println!("cargo::rerun-if-changed={}", path.display());
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/timeout.rs");
 
     let document = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut document = serde_json::from_slice(&document)?;
@@ -33,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn settings() -> GenerationSettings {
     let mut settings = GenerationSettings::new();
-    settings.with_timeout(TIMEOUT_SECONDS);
+    settings.with_timeout(timeout::SECONDS);
     // In src/lib.rs, for the 204 of a watch.
     settings.with_hooks(HooksMode::Expected);
     // The schema that allows all JSON: its text, and not serde_json's `Value`, which loses bytes of it.

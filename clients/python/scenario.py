@@ -1,11 +1,16 @@
 """Asks a server for all that a service needs of it, through the generated client. DRAGON_* name the server."""
 
 import asyncio
+import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from random import uniform
+from threading import Event
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import httpx
 from cloud_dragon_client import AuthenticatedClient, Client
@@ -47,15 +52,16 @@ T = TypeVar("T")
 class DragonError(Exception):
     """A refusal by the server."""
 
-    def __init__(self, answer: ErrorAnswer) -> None:
+    def __init__(self, answer: ErrorAnswer, headers: Mapping[str, str]) -> None:
         super().__init__(f"{answer.code}: {answer.message}")
         self.answer = answer
+        self.headers = headers
 
 
-def checked(answer: T | ErrorAnswer | None) -> T:
+def checked(answer: T | ErrorAnswer | None, headers: Mapping[str, str] = httpx.Headers()) -> T:
     """The answer, if it is one and no refusal."""
     if isinstance(answer, ErrorAnswer):
-        raise DragonError(answer)
+        raise DragonError(answer, headers)
     if answer is None:
         raise ValueError("no answer where there has to be one")
     return answer
@@ -68,14 +74,40 @@ def given(field: T | Unset) -> T:
     return field
 
 
-def connect(token: str = TOKEN, server: str = SERVER, **httpx_args: Any) -> AuthenticatedClient:
+class GatewayError(Exception):
+    """A failure that something between here and the server has answered."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(f"status {response.status_code}, not from Cloud Dragon: {response.text[:200]}")
+        self.status = response.status_code
+        self.headers = response.headers
+
+
+def refuse_gateway(response: httpx.Response) -> None:
+    """Is called with each response, before the generated client, which takes all of them for Cloud Dragon's."""
+    if not response.is_error:
+        return
+    response.read()
+    try:
+        answer = json.loads(response.content, parse_int=str)  # Of any length.
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict) or "Code" not in answer:
+        raise GatewayError(response)
+
+
+def connect(
+    token: str = TOKEN, server: str = SERVER, timeout: httpx.Timeout = TIMEOUT, **httpx_args: Any
+) -> AuthenticatedClient:
+    httpx_args = {"event_hooks": {"response": [refuse_gateway]}, **httpx_args}
     return AuthenticatedClient(
-        base_url=server, token=token, timeout=TIMEOUT, raise_on_unexpected_status=True, httpx_args=httpx_args
+        base_url=server, token=token, timeout=timeout, raise_on_unexpected_status=True, httpx_args=httpx_args
     )
 
 
 def ask(client: AuthenticatedClient, body: TransactRequest) -> TransactAnswer:
-    return checked(transact.sync(ACCOUNT, client=client, body=body))
+    response = transact.sync_detailed(ACCOUNT, client=client, body=body)
+    return checked(response.parsed, response.headers)
 
 
 def read(client: AuthenticatedClient, key: str) -> ValueState:
@@ -105,23 +137,103 @@ def update(client: AuthenticatedClient, key: str, change: Callable[[Any], Any]) 
                 raise
 
 
-def ask_until_known(client: AuthenticatedClient, body: TransactRequest, attempts: int = 5) -> TransactAnswer:
+def ask_until_known(client: AuthenticatedClient, body: TransactRequest, patience: float = 30) -> TransactAnswer:
     """Sends a request that has an idempotency id until it is known to have happened, once."""
-    for attempt in range(attempts):
-        time.sleep(0.2 * attempt)
+    pause, end = 0.1, None
+    while True:
         try:
             return ask(client, body)
-        except httpx.TransportError as error:
-            failure: Exception = error
-        except DragonError as error:
-            match error.answer.code:
-                case ErrorCode.DUPLICATE_REQUEST if error.answer.same_request:
-                    return TransactAnswer.from_dict(given(error.answer.response))
-                case ErrorCode.UNAVAILABLE | ErrorCode.OUTCOME_UNKNOWN | ErrorCode.TOO_MANY_REQUESTS:
-                    failure = error
-                case _:
-                    raise
-    raise failure
+        except (httpx.TransportError, GatewayError, DragonError) as error:
+            first = first_answer(error)
+            if first is not None:
+                return first
+            now = time.monotonic()
+            end = end or now + patience  # From the first failure on: a wait before it may have been long.
+            delay = max(uniform(pause / 2, pause), asked_pause(error))
+            if not is_passing(error) or now + delay > end:
+                raise
+        time.sleep(delay)
+        pause = min(2 * pause, 5)
+
+
+def first_answer(error: Exception) -> TransactAnswer | None:
+    """What the same request was answered before, if that is what the server says."""
+    if not isinstance(error, DragonError) or error.answer.code is not ErrorCode.DUPLICATE_REQUEST:
+        return None
+    if not error.answer.same_request or isinstance(error.answer.response, Unset):
+        return None
+    return TransactAnswer.from_dict(error.answer.response)
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the same request may do better later."""
+    if isinstance(error, DragonError):
+        return error.answer.code in {ErrorCode.TOO_MANY_REQUESTS, ErrorCode.UNAVAILABLE, ErrorCode.OUTCOME_UNKNOWN}
+    if isinstance(error, GatewayError):
+        return error.status in {500, 502, 503, 504}
+    return isinstance(error, httpx.TransportError)
+
+
+def asked_pause(error: Exception) -> float:
+    """The seconds of Retry-After."""
+    headers = error.headers if isinstance(error, (DragonError, GatewayError)) else {}
+    seconds = headers.get("Retry-After", "")
+    return float(seconds) if seconds.isdecimal() else 0
+
+
+def guarded(lock_id: str, handle: int, *writes: SetOperation) -> TransactRequest:
+    """Writes that are refused when the lock is held no longer."""
+    return TransactRequest(lock_id=lock_id, lock_dur=0, unlock_id=lock_id, unlock=handle, kv_set=list(writes))
+
+
+class Lease:
+    """A lock that was taken, and how long it is held for sure."""
+
+    def __init__(self, lock_id: str, handle: int, seconds: int) -> None:
+        self.lock_id = lock_id
+        self.handle = handle
+        self.seconds = seconds
+        self.end = 0.0  # By time.monotonic, which nobody sets.
+
+    def is_held(self) -> bool:
+        return time.monotonic() < self.end
+
+    def extend(self, client: AuthenticatedClient) -> None:
+        extension = TransactRequest(
+            lock_id=self.lock_id, lock_dur=self.seconds, unlock_id=self.lock_id, unlock=self.handle
+        )
+        sent = time.monotonic()
+        ask(client, extension)
+        self.end = sent + self.seconds * 5 / 6
+
+    def keep(self, client: AuthenticatedClient, done: Event) -> None:
+        """Extends the lease at each third, until it is done or lost."""
+        pause = self.seconds / 3
+        while not done.wait(pause) and self.is_held():
+            try:
+                self.extend(client)
+                pause = self.seconds / 3
+            except (httpx.TransportError, GatewayError, DragonError) as error:
+                if isinstance(error, DragonError) and error.answer.code is ErrorCode.NOT_LOCKED:
+                    self.end = 0.0
+                pause = self.seconds / 30
+
+
+@contextmanager
+def holding(client: AuthenticatedClient, lock_id: str, seconds: int = 30, wait: int = 60) -> Iterator[Lease]:
+    """Takes a lock, extends it until the block ends, and gives it back."""
+    taking = TransactRequest(idempotency_i_ds=[str(uuid4())], lock_id=lock_id, lock_dur=seconds, lock_wait=wait)
+    lease = Lease(lock_id, given(ask_until_known(client, taking).lock), seconds)
+    done = Event()
+    with connect(timeout=httpx.Timeout(seconds / 6)) as quick, ThreadPoolExecutor(1) as threads:
+        try:
+            lease.extend(quick)  # The lease began a while ago where an answer was lost.
+            threads.submit(lease.keep, quick, done)
+            yield lease
+        finally:
+            done.set()
+            giving = TransactRequest(idempotency_i_ds=[str(uuid4())], unlock_id=lock_id, unlock=lease.handle)
+            ask_until_known(client, giving)
 
 
 def changes(client: AuthenticatedClient, key: str, version: int = 0) -> Iterator[ValueState]:
@@ -169,7 +281,7 @@ def refused(client: AuthenticatedClient | Client, body: TransactRequest, status:
     return response.parsed
 
 
-def tokens() -> None:
+def auth() -> None:
     setting = TransactRequest(kv_set=[SetOperation(key="tokens", value=True)])
     with Client(base_url=SERVER) as nobody, connect(READ_TOKEN) as reader:
         refused(nobody, setting, 401, ErrorCode.UNAUTHORIZED)
@@ -206,26 +318,71 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def guarded_write() -> None:
-    def guarded(handle: int, value: str) -> TransactRequest:
-        return TransactRequest(
-            lock_id="nightly",
-            lock_dur=0,
-            unlock_id="nightly",
-            unlock=handle,
-            kv_set=[SetOperation(key="report", value=value)],
-        )
-
     with connect() as b:
         taken = ask(b, TransactRequest(lock_id="nightly", lock_dur=30))
         handle = given(taken.lock)
-        answer = ask(b, guarded(handle, "whole"))
+        answer = ask(b, guarded("nightly", handle, SetOperation(key="report", value="whole")))
         assert (answer.lock, answer.till) == (handle, taken.till)
 
         ask(b, TransactRequest(unlock_id="nightly", unlock=handle))
-        late = refused(b, guarded(handle, "late"), 409, ErrorCode.NOT_LOCKED)
+        writing = guarded("nightly", handle, SetOperation(key="report", value="late"))
+        late = refused(b, writing, 409, ErrorCode.NOT_LOCKED)
         assert late.id == "nightly"
         report = read(b, "report")
         assert (report.value, report.version) == ("whole", answer.version)
+
+
+def work_under_a_lock(client: AuthenticatedClient) -> None:
+    with holding(client, "nightly") as lease:
+        for number in range(3):
+            if not lease.is_held():
+                raise RuntimeError("the lock is lost")
+            done = SetOperation(key=f"report/{number}", value="done")
+            ask(client, guarded("nightly", lease.handle, done))
+
+
+def holding_a_lock() -> None:
+    with connect() as client:
+        work_under_a_lock(client)
+        assert [state.value for state in values(client, "report/")] == ["done"] * 3
+        assert locks(client, "nightly") == []
+
+        with holding(client, "nightly", seconds=6) as lease:
+            before = lease.end
+            wait_for(lambda: lease.end > before)
+            assert lease.is_held()
+
+        # Lost: someone else has given it back.
+        try:
+            with holding(client, "nightly", seconds=3) as lease:
+                ask(client, TransactRequest(unlock_id="nightly", unlock=lease.handle))
+                wait_for(lambda: lease.end == 0)
+        except DragonError as error:
+            assert error.answer.code is ErrorCode.NOT_LOCKED
+        else:
+            raise AssertionError("gave back what was lost")
+
+        # The answer to the request for the lock is lost, and the same again tells the handle.
+        answers = iter([None])
+        with connect(transport=Losing(answers)) as losing, holding(losing, "nightly") as lease:
+            assert [lock.lock for lock in locks(client, "nightly")] == [lease.handle]
+        assert locks(client, "nightly") == []
+
+
+class Losing(httpx.HTTPTransport):
+    """Sends what it is given, and loses as many answers as there are replacements: None is a connection that breaks."""
+
+    def __init__(self, replacements: Iterator[httpx.Response | None]) -> None:
+        super().__init__()
+        self.replacements = replacements
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        replacement = next(self.replacements, response)
+        if replacement is None:
+            response.read()
+            raise httpx.ReadError("lost")
+        return replacement
 
 
 def counter() -> None:
@@ -243,7 +400,7 @@ async def add_from_several_clients() -> list[int]:
         answer = checked(await transact.asyncio(ACCOUNT, client=client, body=body))
         return given(answer.atomic)[0].value
 
-    async with connect() as a, connect() as b, connect() as c:
+    async with connect(event_hooks={}) as a, connect(event_hooks={}) as b, connect(event_hooks={}) as c:
         return await asyncio.gather(*(add(client) for client in [a, b, c, a, b, c, a, b, c, a]))
 
 
@@ -271,7 +428,7 @@ def concurrent_appends() -> None:
         assert sorted(given(read(client, "journal").value)) == names
 
 
-def retry_after_a_broken_connection() -> None:
+def idempotent_retry() -> None:
     payment = TransactRequest(
         idempotency_i_ds=["payment-4711"],
         atomic=[AtomicOperation(key="bob", add=30)],
@@ -293,6 +450,39 @@ def retry_after_a_broken_connection() -> None:
         # An answer that says nothing is one, too.
         alone = TransactRequest(idempotency_i_ds=["alone"])
         assert ask_until_known(client, alone) == ask_until_known(client, alone) == TransactAnswer()
+
+        # The same id for something else is a mistake.
+        other = TransactRequest(idempotency_i_ds=["alone"], atomic=[AtomicOperation(key="bob", add=1)])
+        try:
+            ask_until_known(client, other)
+        except DragonError as error:
+            assert (error.answer.code, error.answer.same_request) == (ErrorCode.DUPLICATE_REQUEST, False)
+        else:
+            raise AssertionError("took the answer of another request")
+
+
+def retry_after_answers_of_others() -> None:
+    busy = {"Code": "too_many_requests", "Message": "Wait a second."}
+    answers = [
+        None,
+        httpx.Response(502, text="<html>Bad Gateway</html>"),
+        httpx.Response(503, json={"message": "no upstream"}),
+        httpx.Response(429, json=busy, headers={"Retry-After": "1"}),
+    ]
+    begun = time.monotonic()
+    with connect(transport=Losing(iter(answers))) as client:
+        payment = TransactRequest(idempotency_i_ds=["payment-4712"], atomic=[AtomicOperation(key="eve", add=30)])
+        assert given(ask_until_known(client, payment).atomic) == [CounterState(key="eve", value=30)]
+        assert time.monotonic() - begun >= 1
+    # A page that is not there, and a pause that is too long.
+    for answer in [httpx.Response(404, text="no such page"), httpx.Response(503, headers={"Retry-After": "60"})]:
+        with connect(transport=Losing(iter([answer]))) as client:
+            try:
+                ask_until_known(client, payment)
+            except GatewayError as error:
+                assert error.status == answer.status_code
+            else:
+                raise AssertionError("took it for an answer")
 
 
 def watch_loop() -> None:
@@ -399,18 +589,24 @@ def bytes_of_a_value() -> None:
             raise AssertionError("took more than one value")
 
 
+def exact_numbers_and_values() -> None:
+    integers()
+    bytes_of_a_value()
+
+
 STEPS = {
-    "tokens": tokens,
+    "auth": auth,
     "lock with a wait": lock_with_a_wait,
     "guarded write": guarded_write,
+    "holding a lock": holding_a_lock,
     "counter": counter,
     "compare-and-swap": compare_and_swap,
     "concurrent appends": concurrent_appends,
-    "retry after a broken connection": retry_after_a_broken_connection,
+    "idempotent retry": idempotent_retry,
+    "answers of others": retry_after_answers_of_others,
     "watch loop": watch_loop,
     "list pages": list_pages,
-    "64-bit integers": integers,
-    "bytes of a value": bytes_of_a_value,
+    "exact numbers and values": exact_numbers_and_values,
 }
 
 

@@ -9,7 +9,7 @@ mod losing_proxy;
 #[path = "../common/server.rs"]
 mod server;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
 
 fn main() {
     let trials = language::LANGUAGES.iter().flat_map(|language| {
@@ -17,9 +17,8 @@ fn main() {
             guide::check_quotes(language);
             Ok(())
         });
-        let walk = Trial::test(format!("{}: guide and scenario", language.name), || {
-            language.try_it();
-            Ok(())
+        let walk = Trial::ignorable_test(format!("{}: guide and scenario", language.name), || {
+            Ok(language.try_it().map_or(Completion::Completed, Completion::ignored_with))
         });
         [quotes, walk]
     });

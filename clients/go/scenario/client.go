@@ -38,7 +38,7 @@ func withToken(token string) dragon.ClientOption {
 	})
 }
 
-// refusal is the answer of a server that has not done what it was asked for.
+// refusal is an answer other than the wanted one. It has no Code when it is not Cloud Dragon's, but a gateway's say.
 type refusal struct {
 	dragon.ErrorAnswer
 	status     int
@@ -46,16 +46,20 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string {
+	if r.Code == "" {
+		return fmt.Sprintf("not an answer of Cloud Dragon: %d %s", r.status, http.StatusText(r.status))
+	}
 	return fmt.Sprintf("%s: %s", r.Code, r.Message)
 }
 
 // failure is the error that an answer other than the wanted one stands for.
 func failure(response *http.Response, answer *dragon.ErrorAnswer) error {
-	if answer == nil {
-		return fmt.Errorf("not an answer of Cloud Dragon: %s", response.Status)
-	}
 	seconds, _ := strconv.Atoi(response.Header.Get("Retry-After"))
-	return &refusal{*answer, response.StatusCode, time.Duration(seconds) * time.Second}
+	refused := &refusal{status: response.StatusCode, retryAfter: time.Duration(seconds) * time.Second}
+	if answer != nil {
+		refused.ErrorAnswer = *answer
+	}
+	return refused
 }
 
 // refusedWith tells whether the server refused a request with this code.
@@ -76,45 +80,6 @@ func (a *account) transact(ctx context.Context, request dragon.TransactRequest) 
 		return nil, failure(response.HTTPResponse, response.JSONDefault)
 	}
 	return response.JSON200, nil
-}
-
-// transactOnce sends a request that carries an idempotency id until it is known what came of it, or ctx ends.
-func (a *account) transactOnce(ctx context.Context, request dragon.TransactRequest) (*dragon.TransactAnswer, error) {
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		answer, err := a.transact(ctx, request)
-		if err == nil {
-			return answer, nil
-		}
-		wait := pause
-		// Any other error than a refusal says that the connection broke: the request may have been applied or not.
-		if refused, ok := errors.AsType[*refusal](err); ok {
-			switch refused.Code {
-			case dragon.ErrorCodeDuplicateRequest:
-				return firstAnswer(refused)
-			case dragon.ErrorCodeUnavailable, dragon.ErrorCodeOutcomeUnknown, dragon.ErrorCodeTooManyRequests:
-				wait = max(wait, refused.retryAfter)
-			default:
-				return nil, err
-			}
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil, err
-		}
-	}
-}
-
-// firstAnswer is what the same request was answered when it was applied.
-func firstAnswer(duplicate *refusal) (*dragon.TransactAnswer, error) {
-	if !duplicate.SameRequest || duplicate.Response == nil {
-		return nil, duplicate
-	}
-	var answer dragon.TransactAnswer
-	if err := json.Unmarshal(duplicate.Response, &answer); err != nil {
-		return nil, err
-	}
-	return &answer, nil
 }
 
 // read reads a value.

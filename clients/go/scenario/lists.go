@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 
 	"example.com/cloud-dragon/dragon"
 )
@@ -12,7 +13,7 @@ import (
 // pages reads the values whose keys begin with a prefix, page by page, and ends with the first error.
 func (a *account) pages(ctx context.Context, prefix string, limit int32) iter.Seq2[[]dragon.ValueState, error] {
 	return func(yield func([]dragon.ValueState, error) bool) {
-		request := dragon.ListRequest{Prefix: prefix, Limit: limit}
+		request := dragon.ListRequest{Prefix: prefix, Limit: &limit}
 		for {
 			page, err := a.list(ctx, request)
 			if err != nil {
@@ -54,6 +55,12 @@ func (s *scenario) pagesOfList(ctx context.Context) error {
 		want("sizes", "[10 10 5]", fmt.Sprint(sizes)),
 		want("keys", fmt.Sprint(written), fmt.Sprint(keys)),
 	)
+}
+
+func (s *scenario) limitOfNothing(ctx context.Context) error {
+	_, err := s.second.list(ctx, dragon.ListRequest{Limit: new(int32(0))})
+	_, err = wantRefusal(err, http.StatusBadRequest, dragon.ErrorCodeInvalidRequest)
+	return err
 }
 
 func (s *scenario) otherLists(ctx context.Context) error {

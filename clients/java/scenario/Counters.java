@@ -8,17 +8,18 @@ import clouddragon.client.model.ErrorCode;
 import clouddragon.client.model.TransactAnswer;
 import clouddragon.client.model.TransactRequest;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.IOException;
+import java.net.http.HttpHeaders;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.stream.LongStream;
 
-/** Counters, sequences, and requests that happen once however often they are sent. */
+/** Counters, sequences, and requests that are sent again. */
 final class Counters {
   private static final ObjectMapper MAPPER = ExactJson.decimalMapper();
-  private static final int ATTEMPTS = 8;
 
   private Counters() {}
 
@@ -52,8 +53,31 @@ final class Counters {
     Check.equal(true, duplicate.getSameRequest());
     TransactAnswer first = MAPPER.treeToValue(duplicate.getResponse(), TransactAnswer.class);
     Check.equal(30L, first.getAtomic().get(0).getValue());
-    Check.equal(first, once(data, account, payment));
+    Check.equal(first, Retry.once(data, account, payment));
     Check.equal(30L, read(data, account, "paid"));
+  }
+
+  static void notSentAgain(Server server) throws Exception {
+    var other =
+        new TransactRequest()
+            .addIdempotencyIDsItem("payment-4711")
+            .addAtomicItem(new AtomicOperation().key("paid").add(31L));
+    ErrorAnswer duplicate =
+        Check.refused(
+            409,
+            ErrorCode.DUPLICATE_REQUEST,
+            () -> Retry.once(server.client(), server.account(), other));
+    Check.equal(false, duplicate.getSameRequest());
+
+    Check.that(Errors.mayPass(gatewaySays(502, "<h1>Bad Gateway</h1>")), "it may pass");
+    Check.that(Errors.mayPass(gatewaySays(504, "{\"message\":\"timeout\"}")), "it may pass");
+    Check.that(!Errors.mayPass(gatewaySays(404, "<h1>Not Found</h1>")), "it won't pass");
+    Check.equal(Duration.ZERO, Errors.retryAfter(gatewaySays(503, "")));
+  }
+
+  private static ApiException gatewaySays(int status, String body) {
+    var headers = Map.of("Retry-After", List.of("Fri, 31 Dec 1999 23:59:59 GMT"));
+    return new ApiException(status, HttpHeaders.of(headers, (name, value) -> true), body);
   }
 
   static void exact(Server server) throws Exception {
@@ -63,36 +87,6 @@ final class Counters {
       data.transact(server.account(), new TransactRequest().addAtomicItem(set));
       Check.equal(value, read(data, server.account(), "exact"));
     }
-  }
-
-  /** Sends a request that has an idempotency id until it is known what came of it. */
-  static TransactAnswer once(DataApi data, String account, TransactRequest request)
-      throws ApiException, IOException, InterruptedException {
-    long pause = 100;
-    for (int attempt = 1; ; attempt++) {
-      try {
-        return data.transact(account, request);
-      } catch (ApiException exception) {
-        if (Errors.is(ErrorCode.DUPLICATE_REQUEST, exception)) {
-          return firstAnswer(exception);
-        }
-        if (attempt == ATTEMPTS || !Errors.mayPass(exception)) {
-          throw exception;
-        }
-        Thread.sleep(Math.max(pause, Errors.retryAfter(exception).toMillis()));
-        pause *= 2;
-      }
-    }
-  }
-
-  /** What the same request was answered when it was applied. */
-  private static TransactAnswer firstAnswer(ApiException exception)
-      throws ApiException, IOException {
-    ErrorAnswer duplicate = Errors.answer(exception).orElseThrow(() -> exception);
-    if (!duplicate.getSameRequest() || duplicate.getResponse() == null) {
-      throw exception;
-    }
-    return MAPPER.treeToValue(duplicate.getResponse(), TransactAnswer.class);
   }
 
   private static boolean isLost(DataApi data, String account, TransactRequest request) {

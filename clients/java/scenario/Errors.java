@@ -8,10 +8,12 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.Optional;
+import java.util.Set;
 
 /** What an exception of the client says. It can be copied, with ExactJson.java. */
 final class Errors {
   private static final ObjectMapper MAPPER = ExactJson.decimalMapper();
+  private static final Set<Integer> GATEWAY = Set.of(500, 502, 503, 504);
 
   private Errors() {}
 
@@ -21,7 +23,8 @@ final class Errors {
       return Optional.empty();
     }
     try {
-      return Optional.ofNullable(MAPPER.readValue(exception.getResponseBody(), ErrorAnswer.class));
+      ErrorAnswer answer = MAPPER.readValue(exception.getResponseBody(), ErrorAnswer.class);
+      return Optional.ofNullable(answer).filter(given -> given.getCode() != null);
     } catch (JsonProcessingException notOfTheServer) {
       return Optional.empty();
     }
@@ -39,12 +42,18 @@ final class Errors {
     return exception.getCause() instanceof IOException;
   }
 
+  /** Whether something before the server, a gateway say, could not reach it or did not wait. */
+  static boolean isOfGateway(ApiException exception) {
+    return GATEWAY.contains(exception.getCode()) && answer(exception).isEmpty();
+  }
+
   /**
    * Whether the same request may go through later; one with an idempotency id can just be sent
    * again.
    */
   static boolean mayPass(ApiException exception) {
     return isBroken(exception)
+        || isOfGateway(exception)
         || is(ErrorCode.UNAVAILABLE, exception)
         || is(ErrorCode.OUTCOME_UNKNOWN, exception)
         || is(ErrorCode.TOO_MANY_REQUESTS, exception);
@@ -53,8 +62,9 @@ final class Errors {
   /** How long the server asks to wait before that. */
   static Duration retryAfter(ApiException exception) {
     return Optional.ofNullable(exception.getResponseHeaders())
-        .map(headers -> headers.firstValueAsLong("retry-after").orElse(0))
-        .map(Duration::ofSeconds)
+        .flatMap(headers -> headers.firstValue("Retry-After"))
+        .filter(seconds -> seconds.matches("\\d{1,9}"))
+        .map(seconds -> Duration.ofSeconds(Long.parseLong(seconds)))
         .orElse(Duration.ZERO);
   }
 }

@@ -42,6 +42,7 @@ final class Lists {
     Check.equal(1, locks.size());
     Check.equal("page/lock", locks.get(0).getId());
     Check.equal(handle, locks.get(0).getLock());
+    data.transact(account, new TransactRequest().unlockID("page/lock").unlock(handle));
   }
 
   private static ListRequest of(ListRequest.KindEnum kind) {

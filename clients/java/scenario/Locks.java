@@ -17,6 +17,7 @@ import java.time.Instant;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** Locks, and what they guard. */
 final class Locks {
@@ -69,6 +70,66 @@ final class Locks {
         Check.refused(409, ErrorCode.NOT_LOCKED, () -> data.transact(account, guarded(handle, 2)));
     Check.equal(NAME, refused.getId());
     Check.equal(new IntNode(1), valueOf(data, account));
+  }
+
+  /** Works for longer than the lease. */
+  static void heldLonger(Server server) throws Exception {
+    String account = server.account();
+    DataApi data = server.client();
+    Thread worker = Thread.currentThread();
+    var take = new TransactRequest().lockID("held").lockDur(1).lockOwner("first");
+    try (HeldLock lock = HeldLock.take(data, account, take, worker::interrupt)) {
+      for (int step = 1; step <= 3 && lock.isHeld(); step++) {
+        Thread.sleep(500); // The work.
+        var progress = new SetOperation().key("progress").value(new IntNode(step));
+        data.transact(account, lock.guard(new TransactRequest().addKvSetItem(progress)));
+      }
+    }
+    // It was given back.
+    HeldLock.take(data, account, take, () -> {}).close();
+  }
+
+  /** Holds a lock until someone else has given it back. */
+  static void heldNoMore(Server server) throws Exception {
+    String account = server.account();
+    DataApi data = server.client();
+    var take = new TransactRequest().lockID("held").lockDur(1);
+    var lost = new CompletableFuture<Void>();
+    HeldLock lock = HeldLock.take(data, account, take, () -> lost.complete(null));
+    Check.that(lock.isHeld(), "it is held");
+    data.transact(account, new TransactRequest().unlockID("held").unlock(lock.handle()));
+    lost.get(10, TimeUnit.SECONDS);
+    Check.that(!lock.isHeld(), "it is not held any more");
+    Check.refused(409, ErrorCode.NOT_LOCKED, () -> close(lock));
+  }
+
+  /** Holds a lock until the server is out of reach, which has to be told before the lease ends. */
+  static void heldOutOfReach(Server server) throws Exception {
+    var cut = new AtomicBoolean();
+    var lost = new CompletableFuture<Void>();
+    var take = new TransactRequest().lockID("held").lockDur(1);
+    DataApi data = server.client(cut);
+    data.list(server.account(), new ListRequest()); // So that the connection is there.
+    HeldLock lock = HeldLock.take(data, server.account(), take, () -> lost.complete(null));
+    cut.set(true);
+    lost.get(1, TimeUnit.SECONDS);
+    Check.that(!lock.isHeld(), "it is not held any more");
+    Check.fails(ApiException.class, () -> close(lock));
+  }
+
+  /** The same request again tells the handle of a lock that was granted to it. */
+  static void takenTwice(Server server) throws Exception {
+    String account = server.account();
+    DataApi data = server.client();
+    TransactRequest take = take("first", 0).addIdempotencyIDsItem("nightly-1");
+    long handle = Retry.once(data, account, take).getLock();
+    Check.equal(handle, Retry.once(data, account, take).getLock());
+    data.transact(account, giveBack(handle));
+  }
+
+  private static Void close(HeldLock lock) throws ApiException {
+    lock.close();
+    return null;
   }
 
   private static TransactRequest take(String owner, int wait) {

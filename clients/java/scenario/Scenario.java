@@ -1,12 +1,13 @@
 package scenario;
 
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /** Uses the generated client for what people use the server for, and asserts what comes of it. */
 public final class Scenario {
   /** One thing that has to hold. */
-  private interface Step {
+  private interface Part {
     void run(Server server) throws Exception;
   }
 
@@ -14,9 +15,11 @@ public final class Scenario {
 
   public static void main(String[] arguments) throws Exception {
     Server server = Server.fromEnvironment();
-    for (Map.Entry<String, Step> step : steps().entrySet()) {
+    for (Map.Entry<String, List<Part>> step : steps().entrySet()) {
       try {
-        step.getValue().run(server);
+        for (Part part : step.getValue()) {
+          part.run(server);
+        }
       } catch (Exception | AssertionError failure) {
         System.out.println("failed: " + step.getKey());
         throw failure;
@@ -25,21 +28,20 @@ public final class Scenario {
     }
   }
 
-  private static Map<String, Step> steps() {
-    var steps = new LinkedHashMap<String, Step>();
-    steps.put("no token, a token that may only read", Access::rights);
-    steps.put("a lock with a wait", Locks::lockWithWait);
-    steps.put("a write that a lock guards", Locks::guardedWrite);
-    steps.put("a counter from several clients, a sequence", Counters::additions);
-    steps.put("compare-and-swap, a conflict by its code", Values::conflict);
-    steps.put("compare-and-swap from several writers", Values::appends);
-    steps.put("a request sent again after its answer was lost", Counters::sentAgain);
-    steps.put("a watch loop", Watches::loop);
-    steps.put("a watch that sees nothing, and a deletion", Watches::nothingAndDeletion);
-    steps.put("lists by pages", Lists::pages);
-    steps.put("64-bit counters", Counters::exact);
-    steps.put("numbers in values", Values::numbers);
-    steps.put("values byte for byte", Values::bytes);
+  private static Map<String, List<Part>> steps() {
+    var steps = new LinkedHashMap<String, List<Part>>();
+    steps.put("auth", List.of(Access::rights));
+    steps.put("lock with a wait", List.of(Locks::lockWithWait));
+    steps.put("guarded write", List.of(Locks::guardedWrite));
+    steps.put(
+        "holding a lock",
+        List.of(Locks::heldLonger, Locks::heldNoMore, Locks::heldOutOfReach, Locks::takenTwice));
+    steps.put("counter", List.of(Counters::additions));
+    steps.put("compare-and-swap", List.of(Values::conflict, Values::appends));
+    steps.put("idempotent retry", List.of(Counters::sentAgain, Counters::notSentAgain));
+    steps.put("watch loop", List.of(Watches::loop, Watches::nothingAndDeletion));
+    steps.put("list pages", List.of(Lists::pages));
+    steps.put("exact numbers and values", List.of(Counters::exact, Values::numbers, Values::bytes));
     return steps;
   }
 }

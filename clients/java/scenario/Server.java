@@ -3,12 +3,14 @@ package scenario;
 import clouddragon.client.ApiClient;
 import clouddragon.client.api.DataApi;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.net.URI;
 import java.time.Duration;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** The server that the scenario runs against. */
 record Server(String url, String breakingUrl, String token, String readToken, String account) {
   /** Above the 300 seconds that a lock or a watch waits at most. */
-  private static final Duration READ_TIMEOUT = Duration.ofSeconds(330);
+  private static final Duration READ_TIMEOUT = Duration.ofSeconds(310);
 
   static Server fromEnvironment() {
     return new Server(
@@ -34,9 +36,24 @@ record Server(String url, String breakingUrl, String token, String readToken, St
     return new DataApi(settings);
   }
 
-  /** One whose first request gets no answer. */
+  /** One whose first request gets no answer; for requests that do not wait. */
   DataApi breakingClient() {
-    return new DataApi(settings(breakingUrl, token));
+    ApiClient settings = settings(breakingUrl, token);
+    settings.setReadTimeout(Duration.ofSeconds(15));
+    return new DataApi(settings);
+  }
+
+  /** One that does not reach the server any more once this is set. */
+  DataApi client(AtomicBoolean cut) {
+    return new DataApi(
+        settings(url, token)
+            .setRequestInterceptor(
+                request -> {
+                  request.header("Authorization", "Bearer " + token);
+                  if (cut.get()) {
+                    request.uri(URI.create("http://127.0.0.1:1"));
+                  }
+                }));
   }
 
   DataApi client(ObjectMapper mapper) {

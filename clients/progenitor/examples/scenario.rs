@@ -1,19 +1,24 @@
 //! What the guide tells, tried with the generated client on a running server. `scenario.sh` runs it.
 
+use std::collections::HashMap;
 use std::env;
 use std::fmt::Debug;
+use std::future::pending;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dragon_progenitor::{Client, Error, Json, ResponseValue, connect, types};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use types::{
     AtomicOperation, ErrorAnswer, ErrorCode, GetOperation, ListRequest, ListRequestKind, SetOperation,
 };
 use types::{TransactAnswer, TransactRequest, ValueState, WatchRequest};
+use uuid::Uuid;
 
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Outcome<T = ()> = Result<T, Failure>;
 /// What a method of the generated client gives.
 type Answer<T> = Result<ResponseValue<T>, Error<ErrorAnswer>>;
 
@@ -165,10 +170,10 @@ async fn until_one_waits(user: &User) -> Outcome {
             if page.locks.iter().any(|lock| lock.id == "nightly" && lock.waiting == 1) {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), seen).await?
+    timeout(Duration::from_secs(10), seen).await?
 }
 
 async fn guards_a_write(user: &User, handle: i64) -> Outcome {
@@ -196,6 +201,123 @@ async fn guards_a_write(user: &User, handle: i64) -> Outcome {
     assert_eq!((refusal.status().as_u16(), refusal.code), (409, ErrorCode::NotLocked));
     assert_eq!(refusal.id.as_deref(), Some("nightly"));
     assert_eq!(parse::<&str>(&user.read("report").await?)?, "done");
+    Ok(())
+}
+
+/// How long a lock stays taken when its holder dies. It is short here so that the scenario is; 30 seconds are usual.
+const LEASE: Duration = Duration::from_secs(LEASE_SECONDS as u64);
+const LEASE_SECONDS: i32 = 2;
+
+/// A lock that was taken.
+struct Lock {
+    id: String,
+    handle: i64,
+    /// The moment before the last request that has begun the lease was sent, by this process's own clock.
+    asked: Instant,
+}
+
+/// Takes a lock. By the idempotency id a second try is told the handle when the first answer was lost.
+async fn take(user: &User, id: &str, wait_seconds: i32) -> Outcome<Lock> {
+    let request = TransactRequest {
+        idempotency_i_ds: Some(vec![Uuid::new_v4().to_string()]),
+        lock_id: Some(id.into()),
+        lock_dur: Some(LEASE_SECONDS),
+        lock_wait: Some(wait_seconds),
+        ..Default::default()
+    };
+    let handle = transact_once(user, &request).await?.lock.ok_or("no handle")?;
+    // The lease began at some time while this was waited for, or when another try was granted: it is begun anew.
+    let asked = extend(user, id, handle).await?;
+    Ok(Lock { id: id.into(), handle, asked })
+}
+
+/// Has the lease begin anew, and gives the moment before that.
+async fn extend(user: &User, id: &str, handle: i64) -> Result<Instant, Error<ErrorAnswer>> {
+    let request = TransactRequest {
+        lock_id: Some(id.into()),
+        unlock_id: Some(id.into()),
+        unlock: Some(handle),
+        lock_dur: Some(LEASE_SECONDS),
+        ..Default::default()
+    };
+    let asked = Instant::now();
+    user.transact(&request).await?;
+    Ok(asked)
+}
+
+/// Does the work, and stops it where it waits when the lock is lost.
+async fn while_held<T>(user: &User, lock: &Lock, work: impl Future<Output = T>) -> Outcome<T> {
+    tokio::select! {
+        done = work => Ok(done),
+        why = keep(user, lock) => Err(why),
+    }
+}
+
+/// Extends the lease at each third of it, until the lock is lost or may be; tells why.
+async fn keep(user: &User, lock: &Lock) -> Failure {
+    let mut asked = lock.asked;
+    let mut next = asked + LEASE / 3;
+    loop {
+        // A tenth is taken off: the clocks' rates differ, and stopping takes time.
+        let end = asked + LEASE - LEASE / 10;
+        sleep_until(next.min(end)).await;
+        if Instant::now() >= end {
+            return "the lease could not be extended in time".into();
+        }
+        // One that gets no answer leaves time for another.
+        let limit = end.min(Instant::now() + LEASE / 3);
+        match timeout_at(limit, extend(user, &lock.id, lock.handle)).await {
+            Ok(Ok(moment)) => {
+                asked = moment;
+                next = asked + LEASE / 3;
+            }
+            Ok(Err(Error::ErrorResponse(refusal))) if refusal.code == ErrorCode::NotLocked => {
+                return refusal.into_inner().message.into();
+            }
+            _ => next = Instant::now() + LEASE / 20,
+        }
+    }
+}
+
+async fn give_back(user: &User, lock: &Lock) -> Outcome {
+    let request =
+        TransactRequest { unlock_id: Some(lock.id.clone()), unlock: Some(lock.handle), ..Default::default() };
+    user.transact(&request).await?;
+    Ok(())
+}
+
+async fn holds_for_longer_than_a_lease(user: &User, other: &User) -> Outcome {
+    let lock = take(user, "long", 10).await?;
+    while_held(user, &lock, sleep(LEASE * 3 / 2)).await?;
+    let take = TransactRequest { lock_id: Some("long".into()), lock_dur: Some(1), ..Default::default() };
+    assert_eq!(refused(other.transact(&take).await)?.code, ErrorCode::LockTimeout);
+    give_back(user, &lock).await
+}
+
+async fn stops_when_the_lock_is_lost(user: &User, other: &User) -> Outcome {
+    let lock = take(user, "taken away", 10).await?;
+    // Whoever has the handle can give the lock back: an operator, say.
+    give_back(other, &lock).await?;
+    assert!(while_held(user, &lock, pending::<()>()).await.is_err());
+    assert!(lock.asked.elapsed() < LEASE);
+    Ok(())
+}
+
+async fn stops_when_the_lock_may_be_lost(user: &User) -> Outcome {
+    let lock = take(user, "cut off", 10).await?;
+    // Nobody listens at this port.
+    let cut_off = User { client: Client::new("http://127.0.0.1:1"), account: user.account.clone() };
+    assert!(while_held(&cut_off, &lock, pending::<()>()).await.is_err());
+    assert!(lock.asked.elapsed() < LEASE);
+    give_back(user, &lock).await
+}
+
+async fn holds_locks(first: &User, second: &User) -> Outcome {
+    tokio::try_join!(
+        holds_for_longer_than_a_lease(first, second),
+        stops_when_the_lock_is_lost(first, second),
+        stops_when_the_lock_may_be_lost(first),
+    )?;
     Ok(())
 }
 
@@ -292,57 +414,100 @@ async fn retries_once_applied(place: &Place, user: &User) -> Outcome {
     Ok(())
 }
 
+/// For how long a request is sent again after its first failure.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an answer may take, beyond the time that the request itself waits for a lock.
+const ANSWER: Duration = Duration::from_secs(15);
+
 /// Sends a request that has an idempotency id until it is answered, and answers what it did, whichever try that was.
 async fn transact_once(user: &User, request: &TransactRequest) -> Outcome<TransactAnswer> {
-    let mut tries = 0;
+    let limit = ANSWER + Duration::from_secs(request.lock_wait.unwrap_or(0).try_into()?);
+    let (mut pause, mut first_failure) = (Duration::from_millis(100), None);
     loop {
-        tries += 1;
-        match user.transact(request).await {
-            Ok(answer) => return Ok(answer.into_inner()),
-            Err(Error::ErrorResponse(refusal)) if refusal.code == ErrorCode::DuplicateRequest => {
-                let refusal = refusal.into_inner();
-                if refusal.same_request != Some(true) {
-                    return Err(refusal.message.into());
-                }
-                // Not there when the first answer was too long to keep.
-                return Ok(serde_json::from_str(refusal.response.ok_or("applied, not known how")?.get())?);
+        let (error, at_least): (Failure, _) = match timeout(limit, user.transact(request)).await {
+            Ok(Ok(answer)) => return Ok(answer.into_inner()),
+            Ok(Err(Error::ErrorResponse(refusal))) if refusal.code == ErrorCode::DuplicateRequest => {
+                return first_answer(refusal.into_inner());
             }
-            Err(error) if tries < 5 && may_be_sent_again(&error) => {
-                tokio::time::sleep(Duration::from_millis(100) * tries).await;
+            Ok(Err(error)) if may_pass(&error) => {
+                let seconds = retry_after(&error);
+                (error.into(), seconds)
             }
-            Err(error) => return Err(error.into()),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(elapsed) => (elapsed.into(), None),
+        };
+        let next = pause.max(at_least.unwrap_or_default());
+        if first_failure.get_or_insert_with(Instant::now).elapsed() + next > PATIENCE {
+            return Err(error);
         }
+        sleep(next).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
     }
 }
 
-/// `is_retryable` leaves out a connection that breaks within an answer.
-fn may_be_sent_again(error: &Error<ErrorAnswer>) -> bool {
-    error.is_retryable() || matches!(error, Error::ResponseBodyError(_))
+/// What the request was answered when it was applied, by the refusal of the same one.
+fn first_answer(refusal: ErrorAnswer) -> Outcome<TransactAnswer> {
+    if refusal.same_request != Some(true) {
+        return Err(refusal.message.into());
+    }
+    let answer = refusal.response.ok_or("applied before; the answer was too long to keep")?;
+    Ok(serde_json::from_str(answer.get())?)
 }
+
+/// Whether the same request may be answered a little later.
+fn may_pass(error: &Error<ErrorAnswer>) -> bool {
+    match error {
+        // The connection broke within an answer.
+        Error::ResponseBodyError(_) => true,
+        // A gateway's answer.
+        Error::UnexpectedResponse(answer) => matches!(answer.status().as_u16(), 500 | 502..=504),
+        // The same, by a status that Cloud Dragon has too: 503, say. What has a code is Cloud Dragon's.
+        Error::InvalidResponsePayload(body, _) => serde_json::from_slice::<HashMap<String, Json>>(body)
+            .map_or(true, |body| !body.contains_key("Code")),
+        // 429 and 503, or a connection that broke before.
+        other => other.is_retryable(),
+    }
+}
+
+/// How long the server asks to wait.
+fn retry_after(error: &Error<ErrorAnswer>) -> Option<Duration> {
+    let headers = match error {
+        Error::ErrorResponse(refusal) => refusal.headers(),
+        Error::UnexpectedResponse(answer) => answer.headers(),
+        _ => return None,
+    };
+    let seconds = headers.get("retry-after")?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+const LAST: u32 = 50;
 
 async fn watches(watcher: &User, writer: &User) -> Outcome {
     let writing = {
         let writer = writer.clone();
         tokio::spawn(async move {
-            for number in 1..=50 {
+            for number in 1..=LAST {
                 writer.write("watched", &number).await?;
             }
             Outcome::Ok(())
         })
     };
+    let mut versions = Vec::new();
     let mut version = 0;
-    let last = loop {
-        // Nothing has changed for a minute: wait on.
+    loop {
+        // None: nothing has changed for a minute.
         let Some(state) = watcher.watch("watched", version, 60).await? else { continue };
-        assert!(state.version > version);
         version = state.version;
-        let number: u32 = parse(&state)?;
-        if number == 50 {
-            break state;
+        // Here is what the change is good for.
+        versions.push(version);
+        // Version 0: deleted.
+        if version > 0 && parse::<u32>(&state)? == LAST {
+            break;
         }
-    };
+    }
     writing.await??;
-    assert_eq!(watcher.read("watched").await?.version, last.version);
+    assert!(versions.is_sorted_by(|earlier, later| earlier < later));
+    assert_eq!(watcher.read("watched").await?.version, version);
 
     assert!(watcher.watch("watched", version, 1).await?.is_none());
 
@@ -440,26 +605,26 @@ async fn main() -> Outcome {
     let (first, second) = (place.user()?, place.user()?);
 
     asks_for_tokens(&place).await?;
-    println!("ok: tokens and their rights");
+    println!("ok: auth");
     let handle = waits_for_a_lock(&first, &second).await?;
     println!("ok: lock with a wait");
     guards_a_write(&second, handle).await?;
     println!("ok: guarded write");
+    holds_locks(&first, &second).await?;
+    println!("ok: extended and lost locks");
     counts(&place).await?;
-    println!("ok: counter and sequence");
+    println!("ok: counter");
     handles_a_conflict(&first, &second).await?;
-    println!("ok: compare-and-swap conflict");
     loses_no_append(&place).await?;
-    println!("ok: concurrent appends");
+    println!("ok: compare-and-swap");
     retries_once_applied(&place, &first).await?;
     println!("ok: idempotent retry");
     watches(&first, &second).await?;
     println!("ok: watch loop");
     lists_by_pages(&first).await?;
-    println!("ok: list by pages");
+    println!("ok: list pages");
     keeps_numbers(&first).await?;
-    println!("ok: 64-bit integers");
     keeps_bytes(&first).await?;
-    println!("ok: values byte for byte");
+    println!("ok: exact numbers and values");
     Ok(())
 }

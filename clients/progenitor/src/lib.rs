@@ -6,6 +6,8 @@ use progenitor_client::{ClientHooks, ClientInfo, OperationInfo};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Body, Request, Response, StatusCode};
 
+mod timeout;
+
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/generated.rs"));
 }
@@ -22,8 +24,7 @@ pub fn connect(server: &str, token: &str) -> Result<Client, Box<dyn std::error::
     let http = reqwest::Client::builder()
         .default_headers(HeaderMap::from_iter([(AUTHORIZATION, authorization)]))
         .connect_timeout(Duration::from_secs(5))
-        // A long-poll takes up to 300 seconds.
-        .timeout(Duration::from_secs(310))
+        .timeout(Duration::from_secs(timeout::SECONDS))
         .build()?;
     Ok(Client::new_with_client(server, http))
 }

@@ -14,6 +14,8 @@ import {
   type Int64,
   type ListAnswer,
   type ListRequest,
+  type LockState,
+  type SetOperation,
   type TransactAnswer,
   type TransactRequest,
   type ValueState,
@@ -38,15 +40,24 @@ function setting(name: string): string {
   return value;
 }
 
-function withToken(baseUrl: string, token: string): Dragon {
+function withToken(
+  baseUrl: string,
+  token: string,
+  fetch: (request: Request) => Promise<Response> = globalThis.fetch,
+): Dragon {
   return createDragon({
     baseUrl,
     headers: { Authorization: `Bearer ${token}` },
+    fetch,
   });
 }
 
-function transact(dragon: Dragon, body: TransactRequest) {
-  return dragon.POST("/db/{account}", { params, body });
+function transact(
+  dragon: Dragon,
+  body: TransactRequest,
+  signal: AbortSignal | null = null,
+) {
+  return dragon.POST("/db/{account}", { params, body, signal });
 }
 
 function watch(dragon: Dragon, body: WatchRequest) {
@@ -59,15 +70,18 @@ function list(dragon: Dragon, body: ListRequest) {
 
 /** An answer that says no, as an exception. */
 class Refused extends Error {
-  constructor(readonly answer: ErrorAnswer) {
+  constructor(
+    readonly answer: ErrorAnswer,
+    readonly response: Response,
+  ) {
     super(`${answer.Code}: ${answer.Message}`);
   }
 }
 
 /** The answer, or the refusal as an exception. */
-function applied<Data>({ data, error }: Result<Data>): Data {
+function applied<Data>({ data, error, response }: Result<Data>): Data {
   if (error) {
-    throw new Refused(error);
+    throw new Refused(error, response);
   }
   return data as Data;
 }
@@ -112,7 +126,7 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
   }
 }
 
-async function tokens(): Promise<void> {
+async function auth(): Promise<void> {
   const write = { KVSet: [{ Key: "token", Value: 1 }] };
   refused(await transact(anonymous, write), 401, "unauthorized");
   refused(await transact(reader, write), 403, "forbidden");
@@ -142,20 +156,189 @@ async function lockWithAWait(): Promise<Int64> {
   return second;
 }
 
+/** Writes that are refused when the lock is held no longer. */
+function guarded(
+  id: string,
+  handle: Int64,
+  KVSet: SetOperation[],
+): TransactRequest {
+  return { LockID: id, UnlockID: id, Unlock: handle, LockDur: 0, KVSet };
+}
+
 async function guardedWrite(handle: Int64): Promise<void> {
-  const guarded = (value: string): TransactRequest => ({
-    LockID: "nightly",
-    UnlockID: "nightly",
-    Unlock: handle,
-    LockDur: 0,
-    KVSet: [{ Key: "guarded", Value: value }],
-  });
-  assert.equal(applied(await transact(b, guarded("held"))).Lock, handle);
+  const held = [{ Key: "guarded", Value: "held" }];
+  const checked = await transact(b, guarded("nightly", handle, held));
+  assert.equal(applied(checked).Lock, handle);
   applied(await transact(b, { UnlockID: "nightly", Unlock: handle }));
 
-  const late = refused(await transact(b, guarded("late")), 409, "not_locked");
+  const writing = guarded("nightly", handle, [{ Key: "guarded", Value: 0 }]);
+  const late = refused(await transact(b, writing), 409, "not_locked");
   assert.equal(late.ID, "nightly");
   assert.equal((await get(a, "guarded")).Value, "held");
+}
+
+/** A lock that was taken, and how long it is held for sure. */
+class Lease {
+  readonly #lost = new AbortController();
+  readonly #third: number;
+  #timer: NodeJS.Timeout | undefined;
+  /** Is aborted before the lock may be another's. */
+  readonly lost = this.#lost.signal;
+
+  constructor(
+    readonly dragon: Dragon,
+    readonly id: string,
+    readonly handle: Int64,
+    readonly seconds: number,
+  ) {
+    this.#third = Math.floor((seconds * 1000) / 3);
+  }
+
+  async extend(): Promise<void> {
+    const { dragon, id, handle, seconds } = this;
+    const sent = performance.now(); // a clock that nobody sets
+    const limit = AbortSignal.timeout(this.#third);
+    const extension = { LockID: id, UnlockID: id, Unlock: handle };
+    applied(await transact(dragon, { ...extension, LockDur: seconds }, limit));
+
+    const held = sent + 2.5 * this.#third - performance.now();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#lost.abort(), held);
+  }
+
+  /** Extends the lease at each third, until it is done or lost. */
+  async keep(done: AbortSignal): Promise<void> {
+    let pause = this.#third;
+    while ((await passed(pause, done)) && !this.lost.aborted) {
+      try {
+        await this.extend();
+        pause = this.#third;
+      } catch (error) {
+        if (isRefused(error, "not_locked")) {
+          this.#lost.abort();
+        }
+        pause = this.#third / 10;
+      }
+    }
+    clearTimeout(this.#timer);
+  }
+}
+
+/** Whether the time has passed; or else it was stopped. */
+async function passed(time: number, stop: AbortSignal): Promise<boolean> {
+  await sleep(time, undefined, { signal: stop }).catch(() => undefined);
+  return !stop.aborted;
+}
+
+/** Takes a lock, extends it until the work is done, and gives it back. */
+async function holding<T>(
+  dragon: Dragon,
+  id: string,
+  seconds: number,
+  work: (lease: Lease) => Promise<T>,
+): Promise<T> {
+  const taken = await settle(dragon, {
+    IdempotencyIDs: [crypto.randomUUID()],
+    LockID: id,
+    LockDur: seconds,
+    LockWait: 60,
+  });
+  const lease = new Lease(dragon, id, given(taken.Lock), seconds);
+  const done = new AbortController();
+  let kept: Promise<void> | undefined;
+  try {
+    await lease.extend(); // it began a while ago where an answer was lost
+    kept = lease.keep(done.signal);
+    return await work(lease);
+  } finally {
+    done.abort();
+    await kept;
+    await settle(dragon, {
+      IdempotencyIDs: [crypto.randomUUID()],
+      UnlockID: id,
+      Unlock: lease.handle,
+    });
+  }
+}
+
+async function workUnderALock(dragon: Dragon): Promise<void> {
+  await holding(dragon, "nightly", 30, async ({ id, handle, lost }) => {
+    for (const Key of ["report/1", "report/2", "report/3"]) {
+      lost.throwIfAborted();
+      const writes = [{ Key, Value: "done" }];
+      applied(await transact(dragon, guarded(id, handle, writes), lost));
+    }
+  });
+}
+
+async function holdingALock(): Promise<void> {
+  await workUnderALock(a);
+  const { KV } = applied(await list(a, { Prefix: "report/" }));
+  assert.deepEqual(
+    KV?.map(({ Value }) => Value),
+    ["done", "done", "done"],
+  );
+  assert.deepEqual(await locks(), []);
+
+  let extensions = 0;
+  const counting = withToken(server, setting("DRAGON_TOKEN"), (request) => {
+    extensions += 1;
+    return fetch(request);
+  });
+  await holding(counting, "nightly", 6, async ({ lost }) => {
+    extensions = 0;
+    await until(async () => extensions > 0);
+    await sleep(100);
+    assert.ok(!lost.aborted);
+  });
+
+  // Lost: someone else has given it back.
+  const losing = holding(a, "nightly", 3, async ({ handle, lost }) => {
+    applied(await transact(b, { UnlockID: "nightly", Unlock: handle }));
+    await until(async () => lost.aborted);
+  });
+  await assert.rejects(losing, (error) => isRefused(error, "not_locked"));
+
+  // Lost: no extension comes through.
+  let up = true;
+  const failing = withToken(server, setting("DRAGON_TOKEN"), (request) =>
+    up ? fetch(request) : Promise.reject(new TypeError("no route")),
+  );
+  await holding(failing, "nightly", 1, async ({ lost }) => {
+    up = false;
+    await until(async () => lost.aborted);
+    assert.equal((await locks()).length, 1);
+    up = true;
+  });
+
+  // The answer to the request for the lock is lost; the same again tells the handle.
+  const answers = [undefined];
+  await holding(replacing(answers), "nightly", 30, async ({ handle }) => {
+    assert.deepEqual(
+      (await locks()).map(({ Lock }) => Lock),
+      [handle],
+    );
+  });
+  assert.deepEqual(await locks(), []);
+}
+
+async function locks(): Promise<LockState[]> {
+  return given(applied(await list(a, { Kind: "Locks" })).Locks);
+}
+
+/** A client whose first answers are lost: these come in their place, and undefined is a connection that breaks. */
+function replacing(answers: (Response | Error | undefined)[]): Dragon {
+  return withToken(server, setting("DRAGON_TOKEN"), async (request) => {
+    const response = await fetch(request);
+    if (answers.length === 0) {
+      return response;
+    }
+    const answer = answers.shift() ?? new TypeError("lost");
+    if (answer instanceof Error) {
+      throw answer;
+    }
+    return answer;
+  });
 }
 
 async function sequence(): Promise<void> {
@@ -178,14 +361,14 @@ async function update(
 ): Promise<void> {
   for (;;) {
     const { Version, Value } = await get(dragon, key);
-    const { error } = await transact(dragon, {
+    const { error, response } = await transact(dragon, {
       KVSet: [{ Key: key, Value: change(Value), IfVersion: Version }],
     });
     if (!error) {
       return;
     }
     if (error.Code !== "precondition_failed") {
-      throw new Refused(error);
+      throw new Refused(error, response);
     }
   }
 }
@@ -227,29 +410,57 @@ async function settle(
   dragon: Dragon,
   body: TransactRequest,
 ): Promise<TransactAnswer> {
-  for (let attempt = 1; ; attempt += 1) {
+  let pause = 100;
+  let end: number | undefined;
+  for (;;) {
+    const limit = AbortSignal.timeout(((body.LockWait ?? 0) + 10) * 1000);
     try {
-      const { data, error } = await transact(dragon, body);
-      if (data) {
-        return data;
-      }
-      if (error.Code === "duplicate_request" && error.SameRequest) {
-        return error.Response as TransactAnswer;
-      }
-      const again = ["unavailable", "outcome_unknown"].includes(error.Code);
-      if (!again || attempt === 5) {
-        throw new Refused(error);
-      }
+      return applied(await transact(dragon, body, limit));
     } catch (error) {
-      // A TypeError is fetch's word for a broken connection: whether the server has done it is not known.
-      const broken =
-        error instanceof TypeError || error instanceof UnexpectedAnswer;
-      if (!broken || attempt === 5) {
+      if (isRefused(error, "duplicate_request")) {
+        const { SameRequest, Response } = error.answer;
+        if (SameRequest && Response) {
+          return Response as TransactAnswer;
+        }
+      }
+      const now = performance.now();
+      end ??= now + 30_000; // from the first failure on: a wait before it may have been long
+      const jittered = (pause * (1 + Math.random())) / 2;
+      const delay = Math.max(jittered, askedPause(error));
+      if (!isPassing(error) || now + delay > end) {
         throw error;
       }
+      await sleep(delay);
+      pause = Math.min(2 * pause, 5_000);
     }
-    await sleep(100 * attempt);
   }
+}
+
+function isRefused(error: unknown, ...codes: ErrorCode[]): error is Refused {
+  return error instanceof Refused && codes.includes(error.answer.Code);
+}
+
+/** Whether the same request may do better later. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof UnexpectedAnswer) {
+    return [500, 502, 503, 504].includes(error.response.status);
+  }
+  // A TypeError is fetch's word for a broken connection, a TimeoutError that of a signal.
+  const broken =
+    error instanceof TypeError ||
+    (error instanceof DOMException && error.name === "TimeoutError");
+  return (
+    broken ||
+    isRefused(error, "too_many_requests", "unavailable", "outcome_unknown")
+  );
+}
+
+/** What Retry-After says, in milliseconds. */
+function askedPause(error: unknown): number {
+  const answered =
+    error instanceof Refused || error instanceof UnexpectedAnswer;
+  const seconds = answered ? error.response.headers.get("Retry-After") : null;
+  return (Number(seconds) || 0) * 1000;
 }
 
 async function idempotentRetry(): Promise<void> {
@@ -275,23 +486,62 @@ async function idempotentRetry(): Promise<void> {
 
   assert.deepEqual(await settle(breaking, payment), answer);
   assert.equal(await counter(a, "bob"), 30);
+
+  // An answer that says nothing is one, too; the same id for something else is a mistake.
+  const alone: TransactRequest = { IdempotencyIDs: ["alone"] };
+  assert.deepEqual(await settle(a, alone), {});
+  assert.deepEqual(await settle(a, alone), {});
+  await assert.rejects(
+    settle(a, { ...alone, Atomic: [{ Key: "bob", Add: 1 }] }),
+    (error) => isRefused(error, "duplicate_request"),
+  );
 }
 
-async function foreignAnswers(): Promise<void> {
-  for (const page of ["<html>Bad Gateway</html>", ""]) {
-    const behindProxy = createDragon({
-      baseUrl: server,
-      fetch: async () =>
-        new Response(page, {
-          status: 502,
-          headers: { "Content-Length": String(page.length) },
-        }),
-    });
+function json(status: number, body: unknown, headers = {}): Response {
+  return new Response(JSON.stringify(body), { status, headers });
+}
+
+async function answersOfOthers(): Promise<void> {
+  const payment: TransactRequest = {
+    IdempotencyIDs: ["payment-4712"],
+    Atomic: [{ Key: "eve", Add: 30 }],
+  };
+  const busy = { Code: "too_many_requests", Message: "Wait a second." };
+  const passing = replacing([
+    undefined,
+    new DOMException("too long", "TimeoutError"),
+    new Response("<html>Bad Gateway</html>", { status: 502 }),
+    json(503, { message: "no upstream" }),
+    json(429, busy, { "Retry-After": "1" }),
+  ]);
+  const begun = performance.now();
+  const { Atomic } = await settle(passing, payment);
+  assert.deepEqual(Atomic, [{ Key: "eve", Value: 30 }]);
+  assert.ok(performance.now() - begun >= 1000);
+
+  // A page that is not there, a page that takes all, answers with nothing in them, a pause that is too long.
+  const lasting = [
+    new Response("no such page", { status: 404 }),
+    new Response("<html>Welcome</html>"),
+    new Response("", { headers: { "Content-Length": "0" } }),
+    new Response(null, { status: 204 }),
+    new Response("", { status: 502, headers: { "Retry-After": "60" } }),
+  ];
+  for (const answer of lasting) {
     await assert.rejects(
-      watch(behindProxy, { ID: "ticker" }),
+      settle(replacing([answer]), payment),
       UnexpectedAnswer,
     );
   }
+  const tooLarge = json(409, {
+    Code: "duplicate_request",
+    Message: "Used.",
+    ID: "payment-4712",
+    SameRequest: true,
+  });
+  await assert.rejects(settle(replacing([tooLarge]), payment), (error) =>
+    isRefused(error, "duplicate_request"),
+  );
 }
 
 /** Each change of a key after the given version; a deletion has version 0. */
@@ -317,15 +567,17 @@ async function watchLoop(): Promise<void> {
       applied(await transact(b, { KVSet: [{ Key: "ticker", Value: number }] }));
     }
   })();
-  let last: Int64 = 0;
+  const versions: Int64[] = [];
   for await (const { Version, Value } of changes(a, "ticker", 0)) {
-    assert.ok(Version > last);
-    last = Version;
+    versions.push(Version); // 0: it was deleted
     if (Value === 50) {
       break;
     }
   }
   await writing;
+  const rising = [...new Set(versions)].sort((x, y) => Number(x) - Number(y));
+  assert.deepEqual(versions, rising);
+  const last = given(versions.at(-1));
 
   const nothing = await watch(a, { ID: "ticker", Version: last, Wait: 1 });
   assert.equal(nothing.response.status, 204);
@@ -384,6 +636,7 @@ async function listPages(): Promise<void> {
   assert.equal(Locks?.length, 1);
   assert.equal(Locks[0]?.Lock, handle);
   assert.equal(Locks[0]?.Owner, "lister");
+  applied(await transact(a, { UnlockID: "listed", Unlock: given(handle) }));
 }
 
 async function longCounters(): Promise<void> {
@@ -443,15 +696,18 @@ async function step<T>(name: string, run: () => Promise<T>): Promise<T> {
   return result;
 }
 
-await step("tokens", tokens);
+await step("auth", auth);
 const handle = await step("lock with a wait", lockWithAWait);
 await step("guarded write", () => guardedWrite(handle));
-await step("counter and sequence", sequence);
+await step("holding a lock", holdingALock);
+await step("counter", sequence);
 await step("compare-and-swap", compareAndSwap);
 await step("idempotent retry", idempotentRetry);
-await step("answers of others", foreignAnswers);
+await step("answers of others", answersOfOthers);
 await step("watch loop", watchLoop);
 await step("list pages", listPages);
-await step("64-bit counters", longCounters);
-await step("64-bit integers in values", longNumbersInValues);
-await step("values byte for byte", bytes);
+await step("exact numbers and values", async () => {
+  await longCounters();
+  await longNumbersInValues();
+  await bytes();
+});

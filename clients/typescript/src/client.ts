@@ -13,19 +13,22 @@ export type ListRequest = Schemas["ListRequest"];
 export type ListAnswer = Schemas["ListAnswer"];
 export type ValueState = Schemas["ValueState"];
 export type CounterState = Schemas["CounterState"];
+export type SetOperation = Schemas["SetOperation"];
 export type LockState = Schemas["LockState"];
 export type ErrorAnswer = Schemas["ErrorAnswer"];
 export type ErrorCode = Schemas["ErrorCode"];
 
 export type Dragon = Client<paths>;
 
-/** Thrown when a request fails with an answer that is not Cloud Dragon's, but a proxy's, say. */
+/** Thrown when an answer is not Cloud Dragon's, but a gateway's, say. */
 export class UnexpectedAnswer extends Error {
   constructor(
     readonly response: Response,
     readonly text: string,
   ) {
-    super(`status ${response.status}, not from Cloud Dragon: ${text}`);
+    super(
+      `status ${response.status}, not an answer of Cloud Dragon's: ${text}`,
+    );
   }
 }
 
@@ -76,8 +79,10 @@ export function createDragon(options: ClientOptions): Dragon {
     if (refusal !== undefined) {
       return { ...answer, error: toError(answer.response, refusal) };
     }
-    return exact && answer.data
-      ? { ...answer, data: parse(answer.data as string) }
+    const isNothing =
+      path === "/watch/{account}" && answer.response.status === 204;
+    return exact && !isNothing
+      ? { ...answer, data: toData(answer.response, answer.data) }
       : answer;
   }
 
@@ -86,6 +91,14 @@ export function createDragon(options: ClientOptions): Dragon {
     (path: string, init?: Init) => request(method, path, init),
   ]);
   return { ...client, request, ...Object.fromEntries(methods) };
+}
+
+function toData(response: Response, text: unknown): unknown {
+  try {
+    return parse(text as string);
+  } catch {
+    throw new UnexpectedAnswer(response, String(text ?? ""));
+  }
 }
 
 function toError(response: Response, text: string): ErrorAnswer {

@@ -4,6 +4,7 @@ use crate::place::{Outcome, refusal};
 use dragon_client::{Account, Code, Error, LockGuard, Lost, Request};
 use std::future::pending;
 use std::time::{Duration, SystemTime};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 /// Ends with the lock in the second client's hands.
@@ -39,6 +40,35 @@ async fn until_one_waits(account: &Account) -> Outcome {
     timeout(Duration::from_secs(10), seen).await?
 }
 
+/// The lock is the second client's here.
+pub async fn leaves_the_queue(first: &Account, second: &Account) -> Outcome {
+    let (interrupt, interrupted) = oneshot::channel::<()>();
+    let waiting = tokio::spawn(run_alone(first.clone(), interrupted));
+    until_one_waits(second).await?;
+    drop(interrupt);
+    assert_eq!(waiting.await??, None);
+    assert_eq!(second.locks("nightly").all().await?[0].waiting, 0);
+    Ok(())
+}
+
+/// Does the work under the lock, and gives what it gave; none, when it was interrupted, by Ctrl-C say.
+async fn run_alone(account: Account, interrupted: impl Future) -> Result<Option<u32>, Error> {
+    tokio::pin!(interrupted);
+    let lock = account.lock("nightly").wait(Duration::from_secs(60));
+    let Ok(guard) = lock.acquire_unless(&mut interrupted).await? else { return Ok(None) };
+    let done = tokio::select! {
+        done = work() => Some(done),
+        _ = interrupted => None,
+        lost = guard.lost() => return Err(lost.into()),
+    };
+    guard.release().await?;
+    Ok(done)
+}
+
+async fn work() -> u32 {
+    42
+}
+
 pub async fn guards_a_write(account: &Account, mut guard: LockGuard) -> Outcome {
     let handle = guard.handle();
     let step = Request::new().set("report", "half done")?.add("steps", 1);
@@ -54,6 +84,16 @@ pub async fn guards_a_write(account: &Account, mut guard: LockGuard) -> Outcome 
     assert_eq!((refused.status, refused.code), (409, Code::NotLocked));
     assert_eq!(refused.id.as_deref(), Some("nightly"));
     assert_eq!(account.get("report").await?.json::<String>()?.as_deref(), Some("done"));
+    Ok(())
+}
+
+pub async fn holds_for_longer_than_a_lease(first: &Account, second: &Account) -> Outcome {
+    let lease = Duration::from_secs(2);
+    let guard = first.lock("long").lease(lease).acquire().await?;
+    while_held(&guard, sleep(lease * 3 / 2)).await?;
+    let refused = refusal(second.lock("long").acquire().await)?;
+    assert_eq!(refused.code, Code::LockTimeout);
+    guard.release().await?;
     Ok(())
 }
 
