@@ -24,6 +24,7 @@ struct Shared {
     /// 0: they are not cut.
     cuts_requests_after_ms: AtomicU64,
     cuts: AtomicUsize,
+    connections: AtomicUsize,
     commands: broadcast::Sender<Command>,
 }
 
@@ -49,12 +50,14 @@ impl Proxy {
             swallows_requests: AtomicBool::new(false),
             cuts_requests_after_ms: AtomicU64::new(0),
             cuts: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
             commands: broadcast::Sender::new(16),
         });
         tokio::spawn({
             let shared = Arc::clone(&shared);
             async move {
                 while let Ok((client, _)) = listener.accept().await {
+                    shared.connections.fetch_add(1, Ordering::SeqCst);
                     tokio::spawn(connect(client, Arc::clone(&shared)));
                 }
             }
@@ -109,6 +112,11 @@ impl Proxy {
     /// How many requests were cut by that.
     pub fn cuts(&self) -> usize {
         self.shared.cuts.load(Ordering::SeqCst)
+    }
+
+    /// How many connections there have been.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
     pub fn cut(&self) {
