@@ -60,7 +60,7 @@ fn a_write_is_refused_once_the_lock_is_lost() {
 #[test]
 fn the_lease_is_extended_as_long_as_the_command_runs() {
     let user = User::new();
-    let held = user.lock(&["--lease", "1s"], "echo in >f; sleep 3; cloud-dragon set k 1 --locked");
+    let held = user.lock(&["--lease", "3s"], "echo in >f; sleep 7; cloud-dragon set k 1 --locked");
     user.wait_for_file("f");
     let next = user.lock(&[], "cloud-dragon get k");
     let (held, next) = (done(held), done(next));

@@ -79,9 +79,9 @@ fn a_command_is_killed_before_the_next_grant_when_the_server_stands_still() {
 fn a_command_and_the_next_one_never_run_at_once_however_long_the_server_stands_still() {
     for round in 0..rounds() {
         let user = User::new();
-        let (mut holder, next) = holder_and_next(&user, &["--lease", "1s"]);
+        let (mut holder, next) = holder_and_next(&user, &["--lease", "2s"]);
         user.server.signal("STOP");
-        std::thread::sleep(Duration::from_millis(u64::from(600 + round * 67 % 900)));
+        std::thread::sleep(Duration::from_millis(u64::from(1_200 + round * 134 % 1_800)));
         user.server.signal("CONT");
         std::thread::sleep(Duration::from_millis(500));
         if holder.try_wait().unwrap().is_none() {
@@ -118,7 +118,7 @@ fn what_a_command_has_started_is_dead_before_the_next_grant() {
 fn server_stands_still(script: &str) {
     let user = User::new();
     let script = format!("BEAT={BEAT:?}; {script}");
-    let (holder, next) = holder_of_script_and_next(&user, &["--lease", "2s"], &script);
+    let (holder, next) = holder_of_script_and_next(&user, &["--lease", "3s"], &script);
     user.server.signal("STOP");
     assert_eq!(done(holder).code, Some(125), "{script}");
     assert!(!is_beating(&user), "it still runs: {script}");
@@ -129,7 +129,7 @@ fn server_stands_still(script: &str) {
 fn holder_stands_still(script: &str) {
     let user = User::new();
     let script = format!("BEAT={BEAT:?}; {script}");
-    let (mut holder, next) = holder_of_script_and_next(&user, &["--lease", "2s"], &script);
+    let (mut holder, next) = holder_of_script_and_next(&user, &["--lease", "3s"], &script);
     signal(holder.id(), "STOP");
     assert_passed_on_after_death(&user, next);
     holder.kill().unwrap();
@@ -201,7 +201,7 @@ fn supervisor_of(holder: &Child) -> u32 {
 fn what_was_there_before_is_not_killed() {
     let user = User::new();
     let script = "sh -c 'while [ ! -e end ]; do date +%s%N >>sidecar; sleep 0.02; done' & \
-                  exec cloud-dragon lock job --lease 1s -- sh -c 'echo >>beats; sleep 1000'";
+                  exec cloud-dragon lock job --lease 2s -- sh -c 'echo >>beats; sleep 1000'";
     let holder = user.command_of("sh", &["-c", script]).spawn().unwrap();
     user.wait_for_file("beats");
     user.server.signal("STOP");
@@ -253,7 +253,7 @@ fn a_command_is_killed_at_once_when_its_holder_is() {
 #[test]
 fn a_command_is_killed_when_another_gives_its_lock_back() {
     let user = User::new();
-    let (holder, next) = holder_and_next(&user, &["--lease", "1s"]);
+    let (holder, next) = holder_and_next(&user, &["--lease", "3s"]);
     let body = r#"{"UnlockID":"job","Unlock":1}"#;
     user.post("/db/default", body);
     let ended = done(holder);
@@ -311,7 +311,7 @@ fn a_lease_that_is_extended_late_keeps_the_command() {
     let held = user.lock(&["--lease", "6s"], "echo in >f; sleep 8; exit 5");
     user.wait_for_file("f");
     user.server.signal("STOP");
-    std::thread::sleep(Duration::from_millis(3_500));
+    std::thread::sleep(Duration::from_millis(3_000));
     user.server.signal("CONT");
     let ended = done(held);
     assert_eq!(ended.code, Some(5), "{}", ended.errors);
