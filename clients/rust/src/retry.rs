@@ -113,9 +113,9 @@ impl Retries {
             self.reset();
         }
         let first_failure = *self.first_failure.get_or_insert(now);
-        let doubled = self.policy.pause_first.saturating_mul(2_u32.saturating_pow(self.failures));
+        let pause = doubled(self.policy.pause_first, self.failures, self.policy.pause_max);
         self.failures += 1;
-        let pause = jittered(doubled.min(self.policy.pause_max)).max(error.retry_after().unwrap_or_default());
+        let pause = pause.max(error.retry_after().unwrap_or_default());
         let failing_for = now.saturating_duration_since(first_failure);
         (failing_for.saturating_add(pause) < self.policy.give_up_after).then_some(pause)
     }
@@ -131,8 +131,12 @@ impl Retries {
 
 /// The pause after so many conflicts with others in a row: the more there are, the longer, as each may be one more of them.
 pub(crate) fn pause_after_conflicts(conflicts: u32) -> Duration {
-    let doubled = CONFLICT_PAUSE_FIRST.saturating_mul(2_u32.saturating_pow(conflicts.saturating_sub(1)));
-    jittered(doubled.min(CONFLICT_PAUSE_MAX))
+    doubled(CONFLICT_PAUSE_FIRST, conflicts.saturating_sub(1), CONFLICT_PAUSE_MAX)
+}
+
+/// The first pause, doubled so many times but not above the longest, and cut by chance.
+fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    jittered(first.saturating_mul(2_u32.saturating_pow(times)).min(longest))
 }
 
 /// Between half of it and all of it.

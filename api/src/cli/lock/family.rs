@@ -75,8 +75,13 @@ impl Family {
     /// # Errors
     /// When the system does not tell what runs.
     pub(super) fn is_gone(&self) -> io::Result<bool> {
-        let has_hidden = self.strangers.is_empty() && has_children();
-        Ok(!has_hidden && self.living()?.is_empty())
+        Ok(!self.has_children() && self.living()?.is_empty())
+    }
+
+    /// Whether this process has a child, dead or alive, where none but family can be one.
+    fn has_children(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.strangers.is_empty() && !matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
     }
 
     /// Kills all of it and waits until it is dead; `group` too, which the command leads. Gives how many are left, that this process has
@@ -90,26 +95,18 @@ impl Family {
             // As a whole, which nobody escapes by starting another process and ending.
             let _gone = group.map(|group| kill_process_group(group, Signal::KILL));
             let living = self.living()?;
-            kill_each(&living);
+            let denied = kill_each(&living);
             self.bury();
-            if living.is_empty() && self.is_gone()? {
+            if living.is_empty() && !self.has_children() {
                 return Ok(0);
             }
-            if begun.elapsed() > KILL_TIME_MAX || self.is_beyond_reach(&living) {
+            let is_beyond_reach = denied > 0 && denied == living.len();
+            if begun.elapsed() > KILL_TIME_MAX || is_beyond_reach {
                 // Those that are not shown count too.
                 return Ok(living.len().max(1));
             }
             sleep(LOOK_EVERY);
         }
-    }
-
-    /// Whether none of these is this process's to kill.
-    fn is_beyond_reach(&self, living: &[Process]) -> bool {
-        let is_denied = |process: &Process| {
-            Pid::from_raw(process.id)
-                .is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(Errno::PERM))
-        };
-        !living.is_empty() && living.iter().all(is_denied)
     }
 
     /// Takes note of the end of orphans.
@@ -118,23 +115,28 @@ impl Family {
     }
 }
 
-fn kill_each(living: &[Process]) {
+/// Kills each of these. Gives how many this process has no right to kill.
+fn kill_each(living: &[Process]) -> usize {
     let ids: HashSet<i32> = living.iter().map(|process| process.id).collect();
-    for process in living {
-        let Some(pid) = Pid::from_raw(process.id) else { continue };
+    let kill = |process: &&Process| {
         // A group that a descendant leads holds nobody else's processes.
-        let _gone = match Pid::from_raw(process.group) {
-            Some(group) if ids.contains(&process.group) => kill_process_group(group, Signal::KILL),
-            _ => Ok(()),
-        };
-        let _gone = kill_process(pid, Signal::KILL);
-    }
+        if ids.contains(&process.group) {
+            let _gone = Pid::from_raw(process.group).map(|group| kill_process_group(group, Signal::KILL));
+        }
+        Pid::from_raw(process.id).is_some_and(|pid| kill_process(pid, Signal::KILL) == Err(Errno::PERM))
+    };
+    living.iter().filter(kill).count()
 }
 
-/// Whether this process has any child, dead or alive.
-fn has_children() -> bool {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    !matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
+/// The process group of this process.
+///
+/// # Errors
+/// When its leader can't be seen from here, as in another namespace.
+pub(super) fn own_group() -> io::Result<i32> {
+    let stat = fs::read("/proc/self/stat")?;
+    let group = process(getpid().as_raw_nonzero().get(), &stat).map(|process| process.group);
+    let hidden = || io::Error::other("--foreground needs a process group that can be seen from here");
+    group.filter(|group| *group > 0).ok_or_else(hidden)
 }
 
 /// All processes that the system shows.

@@ -1,6 +1,7 @@
 //! The signals that are the command's, not ours.
 
 use futures_util::FutureExt as _;
+use rustix::process::Signal as Number;
 use std::fs;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -54,13 +55,16 @@ impl Signals {
     pub(super) async fn next_that_ends(&mut self) -> i32 {
         loop {
             let number = self.next().await;
-            let ending =
-                [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
-            if ending.iter().any(|kind| kind.as_raw_value() == number) {
+            if Number::from_named_raw(number).is_some_and(ends_programs) {
                 return number;
             }
         }
     }
+}
+
+/// What ends programs that do not say otherwise.
+pub(super) fn ends_programs(signal: Number) -> bool {
+    [Number::TERM, Number::INT, Number::HUP, Number::QUIT].contains(&signal)
 }
 
 /// A bit for each signal that is ignored, the lowest for number 1.

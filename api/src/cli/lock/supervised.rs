@@ -1,6 +1,6 @@
 //! The command that runs under a lock, as whoever holds the lock sees it: by way of its supervisor.
 
-use super::family::Family;
+use super::family::{Family, own_group};
 use super::message::{Order, Report};
 use super::moment::Moment;
 use super::{LockArguments, supervisor};
@@ -67,8 +67,7 @@ impl Supervised {
         let is_news = self.told.replace(kill_at) != Some(kill_at);
         if self.clocks.look(is_news) || is_news {
             let kill_at = Moment::of(kill_at).before(self.clocks.suspended);
-            let term_before = u64::try_from(term_before.as_nanos()).unwrap_or(u64::MAX);
-            self.order(Order::Until { term_at: Moment(kill_at.0.saturating_sub(term_before)), kill_at });
+            self.order(Order::Until { term_at: kill_at.before(term_before), kill_at });
         }
     }
 
@@ -124,15 +123,6 @@ impl Clocks {
         }
         is_suspended
     }
-}
-
-/// The process group of this process.
-fn own_group() -> io::Result<i32> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let group = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(2)?.parse().ok());
-    // Its leader may be in another namespace.
-    let hidden = || io::Error::other("--foreground needs a process group that can be seen from here");
-    group.filter(|group| *group > 0).ok_or_else(hidden)
 }
 
 /// Takes the connection of this process, and no other's.

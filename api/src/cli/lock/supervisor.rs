@@ -4,7 +4,7 @@
 use super::family::Family;
 use super::message::{Order, Report};
 use super::moment::Moment;
-use super::signals::Signals;
+use super::signals::{Signals, ends_programs};
 use clap::Args;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, wait};
 use std::ffi::OsString;
@@ -123,11 +123,6 @@ struct Supervisor {
     /// Whether a signal was passed on that ends programs.
     is_signalled: bool,
     tidy_until: Option<Moment>,
-}
-
-/// What ends programs that do not say otherwise.
-fn ends_programs(signal: Signal) -> bool {
-    [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].contains(&signal)
 }
 
 impl Supervisor {
