@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
@@ -65,6 +66,14 @@ pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-dragon"));
     forget_settings(&mut command);
     command
+}
+
+/// Has a command find the program by its name, behind what this folder has.
+pub fn find_program(command: &mut Command, folder: Option<&Path>) {
+    let programs = Path::new(env!("CARGO_BIN_EXE_cloud-dragon")).parent().unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let first = folder.into_iter().chain([programs]).map(Path::to_owned);
+    command.env("PATH", std::env::join_paths(first.chain(std::env::split_paths(&path))).unwrap());
 }
 
 /// What is set in the environment of whoever runs the tests is not for what they start.

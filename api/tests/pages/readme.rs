@@ -2,7 +2,7 @@
 //! print what the README says. Only times may differ.
 
 use crate::server::Server;
-use crate::shell::{Shell, blocks};
+use crate::shell::{Shell, blocks, without_numbers_after};
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,13 +10,7 @@ const README: &str = include_str!("../../../README.md");
 
 /// The line with every `"Till":…` made the same.
 fn without_times(line: &str) -> String {
-    let mut parts = line.split("\"Till\":");
-    let mut same = parts.next().unwrap().to_owned();
-    for part in parts {
-        same += "\"Till\":…";
-        same += part.trim_start_matches(|byte: char| byte.is_ascii_digit());
-    }
-    same
+    without_numbers_after(&["\"Till\":"], line)
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! The recipes are followed as they are printed, by one shell with the scripts of the page at hand, and must print what the page
 //! says. Only times may differ.
 
-use crate::server::{Server, forget_settings};
-use crate::shell::{Shell, blocks};
-use std::env;
+use crate::server::{Server, find_program, forget_settings};
+use crate::shell::{Shell, blocks, without_numbers_after};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -15,15 +14,9 @@ const BLOCKS: usize = 30;
 const SCRIPTS: usize = 5;
 const RECIPES: usize = 7;
 
-/// The line with the numbers after `"Till":` and `"Since":` made the same.
+/// The line with every time made the same.
 fn without_times(line: &str) -> String {
-    ["\"Till\":", "\"Since\":"].into_iter().fold(line.to_owned(), |line, name| {
-        let mut parts = line.split(name);
-        let first = parts.next().unwrap_or_default().to_owned();
-        parts.fold(first, |same, part| {
-            same + name + "…" + part.trim_start_matches(|byte: char| byte.is_ascii_digit())
-        })
-    })
+    without_numbers_after(&["\"Till\":", "\"Since\":"], line)
 }
 
 fn write_script(folder: &Path, name: &str, text: &str) {
@@ -44,13 +37,10 @@ fn write_scripts(folder: &Path) -> usize {
 
 /// A bash in this folder with the program on its path, behind what the folder has, and nothing set of it.
 fn bash(folder: &Path) -> Command {
-    let programs = Path::new(env!("CARGO_BIN_EXE_cloud-dragon")).parent().unwrap();
-    let path = env::var_os("PATH").unwrap();
-    let first = [folder.to_owned(), programs.to_owned()];
     let mut bash = Command::new("bash");
     forget_settings(&mut bash);
-    let path = env::join_paths(first.into_iter().chain(env::split_paths(&path))).unwrap();
-    bash.current_dir(folder).env("PATH", path);
+    find_program(&mut bash, Some(folder));
+    bash.current_dir(folder);
     bash
 }
 

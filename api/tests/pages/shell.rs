@@ -33,6 +33,17 @@ pub fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
+/// The line with the number after each of these made the same.
+pub fn without_numbers_after(names: &[&str], line: &str) -> String {
+    names.iter().fold(line.to_owned(), |line, name| {
+        let mut parts = line.split(name);
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |same, part| {
+            same + name + "…" + part.trim_start_matches(|byte: char| byte.is_ascii_digit())
+        })
+    })
+}
+
 pub struct Shell {
     process: Child,
     /// `None` once it is told nothing more.

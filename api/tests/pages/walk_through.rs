@@ -1,10 +1,9 @@
 //! The operator's page goes through a scheduled backup, the loss of the data folder, and a restore: it is done here as it
 //! is told there, with a real S3 server. Only times, ids and sizes may differ.
 
-use crate::server::forget_settings;
+use crate::server::{find_program, forget_settings};
 use crate::shell::{Shell, blocks};
 use dragon_private_s3::PrivateS3;
-use std::env;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
@@ -35,12 +34,10 @@ fn without_times(line: &str) -> String {
 
 /// A shell in this folder with the program on its path and nothing set of it. However it ends, no server stays.
 fn start_shell(folder: &Path, variables: impl IntoIterator<Item = (&'static str, String)>) -> Shell {
-    let programs = Path::new(env!("CARGO_BIN_EXE_cloud-dragon")).parent().unwrap().to_owned();
-    let path = env::var_os("PATH").unwrap();
-    let path = env::join_paths([programs].into_iter().chain(env::split_paths(&path))).unwrap();
     let mut bash = Command::new("bash");
     forget_settings(&mut bash);
-    bash.current_dir(folder).env("PATH", path).envs(variables);
+    find_program(&mut bash, None);
+    bash.current_dir(folder).envs(variables);
     let mut shell = Shell::start(&mut bash, without_times);
     shell.tell("trap 'kill -9 $(jobs -p) 2> /dev/null' EXIT\n");
     shell

@@ -1,9 +1,9 @@
 //! Somebody at a shell, with a server.
 
-use crate::server::{Server, forget_settings};
+use crate::server::{Server, find_program, forget_settings};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -43,10 +43,8 @@ impl User {
         let mut command = Command::new(program);
         forget_settings(&mut command);
         command.args(arguments).current_dir(self.folder.path());
-        // The scripts under a lock find the program by its name.
-        let programs = Path::new(env!("CARGO_BIN_EXE_cloud-dragon")).parent().unwrap();
-        let path = std::env::var("PATH").unwrap();
-        command.env("PATH", format!("{}:{path}", programs.display()));
+        // The scripts under a lock call it by its name.
+        find_program(&mut command, None);
         command.env("DRAGON_SERVER", format!("http://{}", self.server.address));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
