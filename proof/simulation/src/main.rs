@@ -1,0 +1,2 @@
+//! Deterministic simulation of waiters, lanes and core.
+fn main() {}
