@@ -1,0 +1,4 @@
+//! Real processes under faults: a cluster of frontends over one store, what is done to it, and clients that record
+//! what they are told. Judging that is the checker's.
+
+pub mod reach;
