@@ -150,6 +150,7 @@ impl Place<'_> {
                     Rank::First => {
                         let changed = self.around.backend.changed(&self.lock, sight.blocked.stamp);
                         tokio::select! {
+                            biased;
                             result = changed => pause_after(result).await,
                             () = sleep_until(sight.lease_end()) => {}
                         }

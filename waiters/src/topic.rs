@@ -5,7 +5,7 @@ use bytes::Bytes;
 use dragon_contract::BackendError;
 use dragon_core::observe::Observed;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 
@@ -21,8 +21,9 @@ struct Watcher {
 #[derive(Debug, Default)]
 struct Crowd {
     next_number: u64,
-    newcomers: HashMap<u64, Watcher>,
-    parked: HashMap<u64, Watcher>,
+    /// By their rising numbers, so that who came first is woken first.
+    newcomers: BTreeMap<u64, Watcher>,
+    parked: BTreeMap<u64, Watcher>,
 }
 
 /// The watchers of one key.
@@ -70,7 +71,7 @@ impl Topic {
         let mut crowd = self.crowd.lock();
         // Whoever left during the read has closed its channel before it looked for itself here.
         crowd.parked.extend(arrived.0.into_iter().filter(|(_, watcher)| !watcher.wake.is_closed()));
-        let woken: Vec<Watcher> = crowd.parked.extract_if(is_news).map(|(_, watcher)| watcher).collect();
+        let woken: Vec<Watcher> = crowd.parked.extract_if(.., is_news).map(|(_, watcher)| watcher).collect();
         drop(crowd);
         for watcher in woken {
             watcher.wake.send(Ok(observed.answer.clone())).unwrap_or_default();
@@ -86,7 +87,7 @@ impl Topic {
 
 /// Newcomers that a read is under way for.
 #[derive(Debug)]
-pub(crate) struct Arrived(HashMap<u64, Watcher>);
+pub(crate) struct Arrived(BTreeMap<u64, Watcher>);
 
 impl Arrived {
     /// Tells them that the read failed.
@@ -94,6 +95,13 @@ impl Arrived {
         for watcher in self.0.into_values() {
             watcher.wake.send(Err(error.clone())).unwrap_or_default();
         }
+    }
+}
+
+impl Presence {
+    /// Whether a read that began after it arrived has shown it nothing new.
+    pub(crate) fn was_settled(&self) -> bool {
+        self.topic.crowd.lock().parked.contains_key(&self.number)
     }
 }
 

@@ -92,7 +92,17 @@ impl WatchHub {
                 Err(_) => Err(Failure::Draining),
             },
             () = self.drain.cancelled() => Err(Failure::Draining),
-            () = tokio::time::sleep(wait) => Ok(Watched::Unchanged),
+            () = tokio::time::sleep(wait) => {
+                if presence.was_settled() {
+                    return Ok(Watched::Unchanged);
+                }
+                // The store took longer than the client would wait. That nothing has changed must be seen all the same.
+                tokio::select! {
+                    biased;
+                    () = self.drain.cancelled() => Err(Failure::Draining),
+                    looked = self.look_once(key, account, seen) => looked,
+                }
+            }
         }
     }
 
@@ -133,6 +143,8 @@ impl WatchHub {
             }
         };
         tokio::select! {
+            // Whichever comes first, one read follows, which settles what the others are about.
+            biased;
             result = self.source.backend.changed(key, observed.stamp) => match result {
                 Ok(()) => {}
                 // There is no room for one more: who waits had better ask elsewhere, or later.

@@ -114,3 +114,15 @@ async fn a_watch_that_the_store_has_no_room_for_is_refused_at_once() {
     let watching = frontend.watch(&key, &account, 0, Duration::from_secs(300)).await.unwrap();
     assert!(matches!(watching, Watched::Changed(_)));
 }
+
+/// "Nothing changed" is an answer too, and must be true.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_shorter_than_a_read_is_answered_by_a_read() {
+    let store = SharedStore { load_time: Duration::from_millis(300), ..SharedStore::new() };
+    let frontend = store.frontend();
+    submit(&frontend, put("1")).await.unwrap();
+    let wait = Duration::from_millis(100);
+    let watched = frontend.watch(&key("k"), &account(), 0, wait).await.unwrap();
+    assert_eq!(version(&watched), 1);
+    assert_eq!(frontend.watch(&key("k"), &account(), 1, wait).await.unwrap(), Watched::Unchanged);
+}

@@ -2,12 +2,13 @@
 
 use dragon_core::cell::Cell;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::oneshot;
 
-type Waiting = HashMap<Cell, HashMap<u64, oneshot::Sender<()>>>;
+/// Those of one cell by their rising numbers, so that who came first is woken first.
+type Waiting = HashMap<Cell, BTreeMap<u64, oneshot::Sender<()>>>;
 
 /// Registrations for [`Backend::changed`](crate::Backend::changed). A store registers first, then
 /// looks at the row: a change between the two is not lost.

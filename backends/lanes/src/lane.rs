@@ -154,6 +154,8 @@ pub(crate) async fn run(
         }
         let has_room = turn.is_none() && in_flight.len() < depth;
         tokio::select! {
+            // Answers first: each batch is answered once, so they can't keep new requests away.
+            biased;
             Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
             () = async { turn.as_mut().expect("checked").await }, if turn.is_some() => {
                 turn = None;

@@ -16,6 +16,8 @@ pub struct SharedStore {
     pub is_shared: bool,
     /// How long a commit's answer takes.
     pub commit_time: Duration,
+    /// How long a read takes before it looks.
+    pub load_time: Duration,
     /// How long a change takes to be known.
     pub notice_time: Duration,
     /// It has no room for one more watch.
@@ -27,8 +29,8 @@ impl SharedStore {
     pub fn new() -> Self {
         let begun = Instant::now();
         let store = MemoryStore::new(Arc::new(move || 1 + begun.elapsed().as_millis() as u64));
-        let (commit_time, notice_time) = (Duration::ZERO, Duration::ZERO);
-        Self { store, is_shared: true, commit_time, notice_time, is_full: false }
+        let (commit_time, load_time, notice_time) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        Self { store, is_shared: true, commit_time, load_time, notice_time, is_full: false }
     }
 
     pub fn frontend(&self) -> Frontend {
@@ -49,6 +51,9 @@ impl Backend for SharedStore {
     }
 
     async fn load(&self, cells: &[Cell]) -> Result<Loaded> {
+        if !self.load_time.is_zero() {
+            sleep(self.load_time).await;
+        }
         self.store.load(cells).await
     }
 
