@@ -41,7 +41,10 @@ pub struct Cluster {
 
 #[derive(Debug)]
 struct Process {
+    /// By which others reach it.
     port: u16,
+    /// At which it listens.
+    listening: u16,
     /// The shell that keeps the server; none while the server is dead.
     keeper: Option<Child>,
 }
@@ -69,13 +72,24 @@ impl Cluster {
     /// twice in a larger one.
     #[must_use]
     pub fn start(processes: usize) -> Self {
+        Self::start_on(free_ports(processes).into_iter().map(|port| (port, port)).collect())
+    }
+
+    /// Makes a cluster of one process, which is reached by one port of 127.0.0.1 and listens at another, and starts
+    /// it: something must lead from the one to the other already.
+    #[must_use]
+    pub fn start_behind(port: u16, listening: u16) -> Self {
+        Self::start_on(vec![(port, listening)])
+    }
+
+    fn start_on(ports: Vec<(u16, u16)>) -> Self {
         let programs = Programs::find().expect("is_available() was asked");
         let folder = tempfile::Builder::new().prefix("dragon-fdb-").tempdir().expect("a temporary folder");
-        let ports: Vec<u16> = free_ports(processes);
-        let coordinators: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let coordinators: Vec<String> = ports.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect();
         let cluster_file = format!("test:private@{}\n", coordinators.join(","));
         fs::write(folder.path().join("fdb.cluster"), cluster_file).expect("the cluster file is written");
-        let processes = ports.into_iter().map(|port| Process { port, keeper: None }).collect();
+        let process = |(port, listening)| Process { port, listening, keeper: None };
+        let processes = ports.into_iter().map(process).collect();
         let mut cluster = Self { programs, folder, processes };
         for process in 0..cluster.processes.len() {
             cluster.start_process(process);
@@ -106,6 +120,12 @@ impl Cluster {
         self.processes.len()
     }
 
+    /// For each process that runs, the one that is its parent and nothing else's.
+    #[must_use]
+    pub fn keepers(&self) -> Vec<u32> {
+        self.processes.iter().filter_map(|process| process.keeper.as_ref().map(Child::id)).collect()
+    }
+
     /// Kills one of its processes, by SIGKILL.
     pub fn kill(&mut self, process: usize) {
         if let Some(mut keeper) = self.processes[process].keeper.take() {
@@ -118,7 +138,7 @@ impl Cluster {
     /// Starts a process again after it was killed.
     pub fn start_process(&mut self, process: usize) {
         let folder = self.folder.path();
-        let port = self.processes[process].port;
+        let Process { port, listening, .. } = self.processes[process];
         let data = folder.join(format!("data-{port}"));
         fs::create_dir_all(&data).expect("a folder for data");
         let log = fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
@@ -126,6 +146,7 @@ impl Cluster {
         keeper.args(["-c", KEEP, "sh"]).arg(&self.programs.fdbserver);
         keeper.arg("--cluster-file").arg(self.cluster_file()).arg("--datadir").arg(data);
         keeper.arg("--logdir").arg(folder).args(["--public-address", &format!("127.0.0.1:{port}")]);
+        keeper.args(["--listen-address", &format!("127.0.0.1:{listening}")]);
         // Machines of their own, as far as redundancy is concerned.
         keeper.args([format!("--locality-zoneid={port}"), format!("--locality-machineid={port}")]);
         keeper.args(["--memory", "4GiB", "--storage-memory", "256MiB", "--cache-memory", "256MiB"]);
@@ -165,6 +186,12 @@ impl Drop for Cluster {
             self.kill(process);
         }
     }
+}
+
+/// A port of 127.0.0.1 that nobody has.
+#[must_use]
+pub fn free_port() -> u16 {
+    free_ports(1)[0]
 }
 
 /// All at once, so that they differ.

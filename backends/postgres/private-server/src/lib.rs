@@ -10,6 +10,7 @@ mod programs;
 use programs::Programs;
 pub use programs::is_root;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -39,6 +40,8 @@ pub struct Server {
     folder: TempDir,
     /// The TCP port, if it listens on one.
     port: Option<u16>,
+    /// Of its processes, beside that of this one.
+    environment: Vec<(String, OsString)>,
     /// Stops the server when its input ends, however this process ends.
     keeper: Child,
 }
@@ -112,7 +115,7 @@ impl Server {
         text += settings;
         fs::write(settings_file(folder.path()), text).expect("settings are written");
         let keeper = programs.keep(folder.path());
-        let server = Self { programs, folder, port, keeper };
+        let server = Self { programs, folder, port, environment: Vec::new(), keeper };
         server.start_again();
         server
     }
@@ -131,6 +134,24 @@ impl Server {
     #[must_use]
     pub fn tcp_url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port.expect("started with TCP"))
+    }
+
+    /// The TCP port, if it listens on one.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The process that all others of it are children of, while there is one.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        let file = fs::read_to_string(programs::data(self.folder.path()).join("postmaster.pid")).ok()?;
+        file.lines().next()?.trim().parse().ok()
+    }
+
+    /// Has it be started with further environment variables from now on.
+    pub fn set_environment(&mut self, environment: Vec<(String, OsString)>) {
+        self.environment = environment;
     }
 
     /// The address of a schema, through the socket.
@@ -194,6 +215,7 @@ impl Server {
     fn pg_ctl(&self, arguments: &[&str]) {
         let mut pg_ctl = self.programs.pg_ctl(self.folder.path());
         pg_ctl.arg("-l").arg(self.folder.path().join("log"));
+        pg_ctl.envs(self.environment.iter().map(|(name, value)| (name, value)));
         // What stays running must not hold this process's output open.
         pg_ctl.args(["-w", "-s"]).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
         let status = pg_ctl.status().expect("pg_ctl runs");
