@@ -79,6 +79,11 @@ pub(crate) fn entries<'a>(body: &'a Value, field: &str) -> &'a [Value] {
     body[field].as_array().map_or(&[], Vec::as_slice)
 }
 
+/// A handle, as a number or as a string of its digits.
+fn handle(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
 fn draft(body: &Value) -> Draft {
     let number = |field: &str| body[field].as_u64();
     let atomic = |entry: &Value| AtomicDraft {
@@ -99,7 +104,7 @@ fn draft(body: &Value) -> Draft {
         idempotency_ids: entries(body, "IdempotencyIDs").iter().filter_map(text).collect(),
         idempotency_ttl_s: number("IdempotencyTTL"),
         unlock_id: text(&body["UnlockID"]),
-        unlock: number("Unlock"),
+        unlock: handle(&body["Unlock"]),
         lock_id: text(&body["LockID"]),
         lock_dur_s: number("LockDur"),
         lock_wait_s: number("LockWait"),
@@ -130,7 +135,7 @@ impl<'a> LockAsk<'a> {
         let is_about_locks = operation.endpoint == Endpoint::Db && (lock.is_some() || unlock.is_some());
         is_about_locks.then(|| Self {
             lock,
-            held: unlock.map(|id| (id, body["Unlock"].as_u64().unwrap_or(0))),
+            held: unlock.map(|id| (id, handle(&body["Unlock"]).unwrap_or(0))),
             dur_s: body["LockDur"].as_u64().unwrap_or(0),
             wait_s: body["LockWait"].as_u64().unwrap_or(0),
         })

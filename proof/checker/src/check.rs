@@ -75,6 +75,22 @@ pub struct LookedAt {
     pub duplicates: usize,
 }
 
+impl LookedAt {
+    /// Adds what another check looked at.
+    pub fn add(&mut self, other: &Self) {
+        self.grants += other.grants;
+        self.queued_pairs += other.queued_pairs;
+        self.served_waiters += other.served_waiters;
+        self.takeovers += other.takeovers;
+        self.watches += other.watches;
+        self.woken_watches += other.woken_watches;
+        self.sums += other.sums;
+        self.numbers += other.numbers;
+        self.ids += other.ids;
+        self.duplicates += other.duplicates;
+    }
+}
+
 impl Report {
     /// Whether nothing was found, and all was decided.
     #[must_use]

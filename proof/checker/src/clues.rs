@@ -78,6 +78,11 @@ impl Clues {
         }
     }
 
+    /// Whether no answer tells what was written at this revision.
+    pub(crate) fn tell_nothing_of(&self, revision: u64) -> bool {
+        !self.candidates.contains_key(&revision) && !self.taken.contains(&revision)
+    }
+
     /// Whether an operation is known to have taken this revision.
     pub(crate) fn is_taken(&self, revision: u64) -> bool {
         self.taken.contains(&revision)

@@ -149,6 +149,10 @@ impl<'a> Applied<'a> {
     }
 }
 
+/// The id by which tries of one request are known. One that is soon forgotten tells nothing.
 fn first_id(operation: &Operation) -> Option<&str> {
+    if !operation.body["IdempotencyTTL"].is_null() {
+        return None;
+    }
     entries(&operation.body, "IdempotencyIDs").first()?.as_str()
 }

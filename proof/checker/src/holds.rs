@@ -20,11 +20,12 @@ pub(crate) struct Hold<'a> {
     pub(crate) first_till_s: u64,
     /// The lease's length, seconds.
     pub(crate) dur_s: u64,
-    /// When the latest lease that its holder was told of ends, in store's seconds.
+    /// When the last lease that its holder was told of ends, in store's seconds.
     pub(crate) till_s: u64,
-    /// Whether the holder may have got a longer lease without being told.
-    pub(crate) may_be_extended: bool,
-    /// The first attempt to give it back that may have done so: when it was called.
+    /// The revision of that lease: a later one may be shorter.
+    leased_at: u64,
+    /// From when on the holder can't be sure any more: the first call that may have given the lock back, or that may
+    /// have changed the lease without its being told.
     pub(crate) given_back_us: Option<Moment>,
     /// When it surely had been given back.
     pub(crate) free_us: Option<Moment>,
@@ -77,7 +78,7 @@ fn told<'a>(
         first_till_s: till_s,
         dur_s: ask.dur_s,
         till_s,
-        may_be_extended: false,
+        leased_at: handle,
         given_back_us: None,
         free_us: None,
     })
@@ -91,20 +92,22 @@ fn first_call_us(scope: &Scope<'_>, operation: &Operation) -> Moment {
 
 impl Hold<'_> {
     fn follow(&mut self, operation: &Operation, ask: &LockAsk<'_>) {
-        let applied = operation.applied();
         let is_unknown = matches!(operation.outcome, Outcome::Unknown { .. });
-        if ask.is_extend() {
-            if let Some(till_s) = applied.and_then(|body| body["Till"].as_u64()) {
-                self.till_s = self.till_s.max(till_s);
+        let is_applied = operation.applied().is_some() || is_duplicate(operation);
+        if let Some(body) = operation.applied().filter(|_| ask.is_extend()) {
+            let (till_s, version) = (body["Till"].as_u64(), body["Version"].as_u64());
+            if let (Some(till_s), Some(version)) =
+                (till_s, version.filter(|version| *version > self.leased_at))
+            {
+                (self.till_s, self.leased_at) = (till_s, version);
             }
-            self.may_be_extended |= is_unknown && ask.dur_s > 0;
-        } else if applied.is_some() || is_unknown || is_duplicate(operation) {
-            let called_us = self.given_back_us.unwrap_or(Moment::MAX).min(operation.called_us);
-            self.given_back_us = Some(called_us);
-            if !is_unknown {
-                let returned_us = operation.returned_us().unwrap_or(Moment::MAX);
-                self.free_us = Some(self.free_us.unwrap_or(Moment::MAX).min(returned_us));
-            }
+        }
+        if is_unknown || (is_applied && !ask.is_extend()) {
+            self.given_back_us = Some(self.given_back_us.unwrap_or(Moment::MAX).min(operation.called_us));
+        }
+        if is_applied && !ask.is_extend() {
+            let returned_us = operation.returned_us().unwrap_or(Moment::MAX);
+            self.free_us = Some(self.free_us.unwrap_or(Moment::MAX).min(returned_us));
         }
     }
 

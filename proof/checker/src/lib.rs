@@ -18,4 +18,4 @@ mod span;
 mod state;
 mod watches;
 
-pub use check::{Expectations, Report, Violation, check};
+pub use check::{Expectations, LookedAt, Report, Violation, check};

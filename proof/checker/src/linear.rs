@@ -8,9 +8,11 @@
 //!
 //! What keeps the search small is the contract: an applied write takes exactly one revision, and most answers tell which. So
 //! an operation whose revision is known happens at that revision or not at all, and one whose fate is unknown
-//! only at a revision that no other one took.
+//! only at a revision that no other one took. Of those of unknown fate that ask the same, the first comes first; and two that
+//! follow each other and touch nothing in common are tried in one order only, where no answer tells which of them took
+//! which revision.
 
-use crate::ask::Ask;
+use crate::ask::{Ask, LockAsk};
 use crate::clues::{Clues, Effect};
 use crate::expected;
 use crate::history::{History, Moment, Operation, Outcome};
@@ -22,7 +24,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 /// Configurations looked at in one account before it is given up.
-const CONFIGURATIONS_MAX: usize = 3_000_000;
+const CONFIGURATIONS_MAX: usize = 400_000;
 
 /// What became of an account's check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,8 @@ struct Asked<'a> {
     ask: Ask,
     effect: Effect,
     has_rivals: bool,
+    /// The one before that asks the same, where the fate of both is unknown.
+    twin: Option<usize>,
 }
 
 #[derive(Clone)]
@@ -57,6 +61,8 @@ struct Configuration {
     state: Rc<State>,
     /// Operations under way that have taken effect, in order of their numbers.
     done: Vec<usize>,
+    /// The one that did so last, if nothing tells at which revision, and the bound of the time at which it did.
+    untold: Option<(usize, Moment)>,
 }
 
 enum Event {
@@ -74,6 +80,7 @@ pub(crate) fn check(history: &History, account: &str, numbers: &[usize]) -> Find
 
 impl<'a> Search<'a> {
     fn new(history: &'a History, account: &str, numbers: &[usize]) -> Result<Self, Finding> {
+        let rivals = rivals(history, numbers);
         let mut asked = Vec::new();
         for &number in numbers {
             let operation = &history.operations[number];
@@ -83,7 +90,8 @@ impl<'a> Search<'a> {
             let is_nothing = matches!(operation.outcome, Outcome::NotApplied { .. })
                 || matches!(operation.outcome, Outcome::Unknown { .. }) && effect == Effect::None;
             if !is_nothing {
-                asked.push(Asked { number, operation, ask, effect, has_rivals: false });
+                let has_rivals = has_rivals(&rivals, number, operation);
+                asked.push(Asked { number, operation, ask, effect, has_rivals, twin: None });
             }
         }
         asked.sort_by_key(|asked| asked.operation.called_us);
@@ -91,13 +99,10 @@ impl<'a> Search<'a> {
             operation: numbers.first().copied().unwrap_or(0),
             why: error.to_string(),
         })?);
+        find_twins(&mut asked);
         let operations: Vec<_> =
             asked.iter().map(|asked| (asked.operation, &asked.ask, asked.effect)).collect();
         let clues = Clues::gather(&operations);
-        let rivals: Vec<bool> = (0..asked.len()).map(|at| has_rivals(&asked, at)).collect();
-        for (asked, has_rivals) in asked.iter_mut().zip(rivals) {
-            asked.has_rivals = has_rivals;
-        }
         Ok(Self { history, meta, asked, clues, configurations: 0 })
     }
 
@@ -115,7 +120,7 @@ impl<'a> Search<'a> {
     }
 
     fn run(&mut self) -> Finding {
-        let mut configurations = vec![Configuration { state: Rc::default(), done: Vec::new() }];
+        let mut configurations = vec![Configuration { state: Rc::default(), done: Vec::new(), untold: None }];
         let mut open: Vec<usize> = Vec::new();
         for event in self.events() {
             match event {
@@ -173,21 +178,24 @@ impl<'a> Search<'a> {
     fn nexts(&self, configuration: &Configuration, open: &[usize], now_us: Moment) -> Vec<Configuration> {
         let revision = configuration.state.revision(&self.meta) + 1;
         let mut nexts = Vec::new();
-        for &other in open.iter().filter(|other| configuration.done.binary_search(other).is_err()) {
-            if !self.clues.allow(other, self.asked[other].effect, revision) {
+        for &other in open {
+            if !self.is_next(configuration, other, (revision, now_us)) {
                 continue;
             }
+            let is_untold = self.asked[other].effect == Effect::Some && self.clues.tell_nothing_of(revision);
             for next in self.case(other, now_us).steps(&configuration.state) {
                 let mut done = configuration.done.clone();
                 done.insert(done.partition_point(|&before| before < other), other);
-                nexts.push(Configuration { state: Rc::new(next.state), done });
+                let untold = is_untold.then_some((other, now_us));
+                nexts.push(Configuration { state: Rc::new(next.state), done, untold });
             }
         }
         if !self.clues.is_taken(revision) {
             for at in 0..configuration.state.orphans().len() {
                 let now = Span::between(&self.history.clock, 0, now_us);
                 for state in Case::release(&configuration.state, at, now) {
-                    nexts.push(Configuration { state: Rc::new(state), done: configuration.done.clone() });
+                    let done = configuration.done.clone();
+                    nexts.push(Configuration { state: Rc::new(state), done, untold: None });
                 }
             }
         }
@@ -195,6 +203,32 @@ impl<'a> Search<'a> {
             self.settle(next, open, now_us);
         }
         nexts
+    }
+
+    /// Whether this one is to be tried next, at this revision.
+    fn is_next(
+        &self,
+        configuration: &Configuration,
+        other: usize,
+        (revision, now_us): (u64, Moment),
+    ) -> bool {
+        let is_done = |other: usize| configuration.done.binary_search(&other).is_ok();
+        let asked = &self.asked[other];
+        if is_done(other) || !self.clues.allow(other, asked.effect, revision) {
+            return false;
+        }
+        if asked.twin.is_some_and(|twin| !is_done(twin)) {
+            return false;
+        }
+        // With another bound of the time, it may not have been possible before.
+        let is_out_of_order = |(before, before_us): (usize, Moment)| {
+            asked.effect == Effect::Some
+                && other < before
+                && before_us == now_us
+                && self.clues.tell_nothing_of(revision)
+                && are_apart(&self.asked[before].ask, &asked.ask)
+        };
+        !configuration.untold.is_some_and(is_out_of_order)
     }
 
     /// Places operations that change nothing as soon as they fit: they stand in nobody's way.
@@ -253,24 +287,51 @@ impl<'a> Search<'a> {
 }
 
 impl Configuration {
-    fn key(&self) -> (u128, Vec<usize>) {
-        (self.state.hash(), self.done.clone())
+    fn key(&self) -> (u128, Vec<usize>, Option<(usize, Moment)>) {
+        (self.state.hash(), self.done.clone(), self.untold)
     }
 }
 
+/// Whether two requests touch nothing in common but the account's own row.
+fn are_apart(one: &Ask, other: &Ask) -> bool {
+    let (Ask::Db(one), Ask::Db(other)) = (one, other) else { return false };
+    let mut cells = one.footprint().filter(|cell| *cell != one.meta());
+    cells.all(|cell| other.footprint().all(|named| named != cell))
+}
+
+fn find_twins(asked: &mut [Asked<'_>]) {
+    let mut last: BTreeMap<String, usize> = BTreeMap::new();
+    for (at, asked) in asked.iter_mut().enumerate() {
+        if matches!(asked.operation.outcome, Outcome::Unknown { .. }) {
+            asked.twin = last.insert(asked.operation.body.to_string(), at);
+        }
+    }
+}
+
+/// The calls and ends of all requests for a lock, by lock: those that were not applied stood in the queue as well.
+type Rivals<'a> = BTreeMap<&'a str, Vec<(usize, Moment, Moment)>>;
+
+fn rivals<'a>(history: &'a History, numbers: &[usize]) -> Rivals<'a> {
+    let mut rivals = Rivals::new();
+    for &number in numbers {
+        let operation = &history.operations[number];
+        if let Some(lock) = LockAsk::of(operation).and_then(|ask| ask.wanted()) {
+            rivals.entry(lock).or_default().push((number, operation.called_us, end_us(operation)));
+        }
+    }
+    rivals
+}
+
+fn end_us(operation: &Operation) -> Moment {
+    operation.returned_us().unwrap_or(Moment::MAX)
+}
+
 /// Whether another operation wanted the same lock at the same time.
-fn has_rivals(asked: &[Asked<'_>], at: usize) -> bool {
-    let wanted = |asked: &Asked<'_>| match &asked.ask {
-        Ask::Db(request) => request.wanted().map(|wanted| wanted.cell.clone()),
-        Ask::Watch { .. } | Ask::List { .. } => None,
-    };
-    let Some(lock) = wanted(&asked[at]) else { return false };
-    let end_us = |asked: &Asked<'_>| asked.operation.returned_us().unwrap_or(Moment::MAX);
-    asked.iter().enumerate().any(|(other, rival)| {
-        other != at
-            && rival.operation.called_us <= end_us(&asked[at])
-            && end_us(rival) >= asked[at].operation.called_us
-            && wanted(rival).as_ref() == Some(&lock)
+fn has_rivals(rivals: &Rivals<'_>, number: usize, operation: &Operation) -> bool {
+    let lock = LockAsk::of(operation).and_then(|ask| ask.wanted());
+    let wanted = lock.and_then(|lock| rivals.get(lock)).map_or(&[][..], Vec::as_slice);
+    wanted.iter().any(|&(rival, called_us, ended_us)| {
+        rival != number && called_us <= end_us(operation) && ended_us >= operation.called_us
     })
 }
 

@@ -68,7 +68,7 @@ fn nobody_sleeps(scope: &Scope<'_>, lock: &str, holds: &[Hold<'_>], report: &mut
     for (at, hold) in holds.iter().enumerate() {
         let free_us = match hold.free_us {
             Some(free_us) => free_us,
-            None if !hold.may_be_extended && hold.given_back_us.is_none() => hold.lease_over_us(scope),
+            None if hold.given_back_us.is_none() => hold.lease_over_us(scope),
             None => continue,
         };
         let deadline_us = scope.patience.deadline_us(free_us);

@@ -77,26 +77,18 @@ impl Case<'_> {
     fn decided(&self, state: &State, request: &Request, chosen: &[(Cell, bool)], turn: Turn) -> Option<Next> {
         let mut view = View { state, now: self.now, chosen_alive: chosen };
         let decision = decide(request, turn, &mut view, NOW_MS).ok()?;
-        let mut next = Next { state: state.clone(), is_changed: false };
-        next.note(chosen, self.now);
+        let verdict = &decision.verdict;
         let Some((status, body)) = self.answer else {
             // It may have been applied, and only that makes a difference.
-            let applied = matches!(decision.verdict, Verdict::Applied(_)) && !request.is_read();
-            return applied.then(|| {
-                let granted = expected::granted(&decision.verdict);
-                next.apply(decision, self.now);
-                if let (Some(handle), Some(wanted)) = (granted, request.wanted())
-                    && request.idempotency().is_none()
-                {
-                    next.state.add_orphan(wanted.cell.clone(), handle);
-                }
-                next
-            });
+            let is_applied = matches!(verdict, Verdict::Applied(_)) && !request.is_read();
+            return is_applied
+                .then(|| Next::after(state, chosen, self.now).unheard(request, decision, self.now));
         };
-        if expected::answer(&decision.verdict)? != (status, expected::without_times(body)) {
+        if expected::answer(verdict)? != (status, expected::without_times(body)) {
             return None;
         }
-        let now = next.narrow(request, &decision.verdict, body, (self.now, turn))?;
+        let mut next = Next::after(state, chosen, self.now);
+        let now = next.narrow(request, verdict, body, (self.now, turn))?;
         next.apply(decision, now);
         Some(next)
     }
@@ -118,9 +110,7 @@ impl Case<'_> {
                 _ => false,
             };
             if is_told {
-                let mut next = Next { state: state.clone(), is_changed: false };
-                next.note(&chosen, self.now);
-                steps.push(next);
+                steps.push(Next::after(state, &chosen, self.now));
             }
         }
         steps
@@ -181,8 +171,7 @@ impl Case<'_> {
         }
         let request =
             Request::release(lock.account(), dragon_core::request::Held { cell: lock.clone(), handle });
-        let mut next = Next { state, is_changed: true };
-        next.note(&[(lock, true)], now);
+        let mut next = Next::after(&state, &[(lock, true)], now);
         let mut view = View { state: &next.state.clone(), now, chosen_alive: &[] };
         let Ok(decision) = decide(&request, Turn::First, &mut view, NOW_MS) else { return Vec::new() };
         next.apply(decision, now);
@@ -195,6 +184,23 @@ fn revision_of(cell: &Cell, row: &Bytes) -> u64 {
 }
 
 impl Next {
+    /// The same state, in which it is known what was chosen.
+    fn after(state: &State, chosen: &[(Cell, bool)], now: Span) -> Self {
+        let mut next = Self { state: state.clone(), is_changed: false };
+        next.note(chosen, now);
+        next
+    }
+
+    /// Applies a request whose client was not told. If it took a lock, the server may find the client gone.
+    fn unheard(mut self, request: &Request, decision: Decision, now: Span) -> Self {
+        let granted = expected::granted(&decision.verdict);
+        self.apply(decision, now);
+        if let (Some(handle), Some(wanted), None) = (granted, request.wanted(), request.idempotency()) {
+            self.state.add_orphan(wanted.cell.clone(), handle);
+        }
+        self
+    }
+
     /// Notes what was chosen: from now on it is known.
     fn note(&mut self, chosen: &[(Cell, bool)], now: Span) {
         for (cell, alive) in chosen {

@@ -40,6 +40,15 @@ fn tries_of_one_request_count_once() {
 }
 
 #[test]
+fn an_id_that_was_forgotten_counts_again() {
+    let pay = json!({"IdempotencyIDs": ["i"], "IdempotencyTTL": 1, "Atomic": [{"Key": "c", "Add": 1}]});
+    let answer = |value: i64| json!({"Atomic": [{"Key": "c", "Value": value}], "Version": value});
+    let twice = Story::new().db((0, 10), pay.clone(), 200, answer(1)).db((5_000, 5_010), pay, 200, answer(2));
+    let page = json!({"Counters": [{"Key": "c", "Value": 2}]});
+    twice.told((6_000, 6_010), Endpoint::List, json!({"Kind": "Counters"}), 200, page).is_clean();
+}
+
+#[test]
 fn no_number_is_given_out_twice() {
     let reserved = |value: i64| add(add(Story::new(), (0, 10), 10, 10, 1), (20, 30), 5, value, 2);
     assert_eq!(reserved(15).is_clean().looked_at.numbers, 2);

@@ -179,3 +179,27 @@ fn locks_are_part_of_the_state() {
         .db((60, 70), take(0), 200, got(6, 10))
         .is_refused_by(CHECKER);
 }
+
+#[test]
+fn those_in_the_queue_are_not_overtaken() {
+    let take = |wait_s: u64| json!({"LockID": "l", "LockDur": 10, "LockWait": wait_s});
+    let free = json!({"Code": "lock_timeout", "Till": ZERO_S});
+    Story::new().refused((0, 40), take(5)).db((20, 30), take(0), 409, free.clone()).is_clean();
+    Story::new().refused((0, 10), take(5)).db((20, 30), take(0), 409, free).is_refused_by(CHECKER);
+}
+
+/// Two that touch nothing in common may still have to come in one order, because of the time.
+#[test]
+fn what_has_to_wait_for_a_lease_comes_after_what_was_asked_later() {
+    let take =
+        |lock: &str, dur_s: u64, wait_s: u64| json!({"LockID": lock, "LockDur": dur_s, "LockWait": wait_s});
+    let got = |handle: u64, second: u64| json!({"Lock": handle, "Till": ZERO_S + second, "Version": handle});
+    let list = json!({"Locks": [{"ID": "l", "Lock": 4, "Till": ZERO_S + 15, "Waiting": 0}]});
+    Story::new()
+        .db((0, 10), take("l", 5, 0), 200, got(1, 5))
+        .db((20, 30), take("m", 60, 0), 200, got(2, 60))
+        .lost((40, 9_000), take("l", 10, 8))
+        .db((100, 110), json!({"UnlockID": "m", "Unlock": 2}), 200, json!({}))
+        .told((9_100, 9_110), Endpoint::List, json!({"Kind": "Locks"}), 200, list)
+        .is_clean();
+}

@@ -31,6 +31,12 @@ fn two_holders() {
         first().db((2_000, 2_001), extend.clone(), 200, json!({"Lock": 1, "Till": ZERO_S + 11, "Version": 2}))
     };
     extended().db((6_000, 6_001), take(5, 0), 200, got(3, 11)).is_refused_by(CHECKER);
+    // A later lease may also be shorter.
+    let shorten = json!({"LockID": "l", "UnlockID": "l", "Unlock": 1, "LockDur": 1});
+    let shortened =
+        first().db((2_000, 2_001), shorten, 200, json!({"Lock": 1, "Till": ZERO_S + 3, "Version": 2}));
+    let early = json!({"Lock": 3, "Till": ZERO_S + 8, "Expired": true, "Version": 3});
+    shortened.db((3_500, 3_501), take(5, 0), 200, early).is_clean();
     let over = json!({"Lock": 3, "Till": ZERO_S + 17, "Expired": true, "Version": 3});
     assert_eq!(extended().db((12_000, 12_001), take(5, 0), 200, over).is_clean().looked_at.takeovers, 1);
 }
