@@ -1,0 +1,106 @@
+//! One campaign, round after round.
+
+use super::clock;
+use super::judge::judge;
+use super::tally::Tally;
+use crate::cluster::{Cluster, Settings};
+use crate::faults::{Fault, Random};
+use crate::load::{Recorder, Round, Tempo, Totals, last_look};
+use anyhow::Context as _;
+use dragon_checker::history::{Disturbance, History};
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+
+/// How long all frontends may take to be ready.
+const READY_TIME_MAX: Duration = Duration::from_secs(60);
+/// Faults in one round: more would leave the checker too many operations whose fate is unknown.
+const FAULTS_A_ROUND: std::ops::RangeInclusive<u64> = 1..=2;
+
+/// What a campaign does.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its name in the table.
+    pub name: String,
+    /// The cluster.
+    pub settings: Settings,
+    /// What may be done to it.
+    pub faults: Vec<Fault>,
+    /// How long it lasts; the round under way then is brought to its end.
+    pub duration: Duration,
+    /// Whether the first problem ends it.
+    pub until_problem: bool,
+}
+
+/// Runs a campaign. What is found is in the tally.
+///
+/// # Errors
+/// When the cluster can't be started, a fault can't be struck or healed, or a file can't be written: then there is
+/// no verdict.
+pub async fn run(plan: &Plan) -> anyhow::Result<Tally> {
+    let begun = Instant::now();
+    let mut cluster = Cluster::start(&plan.settings).await?;
+    cluster.wait_until_ready(READY_TIME_MAX).await?;
+    let mut random = Random::new(plan.settings.seed);
+    let mut tally = Tally { name: plan.name.clone(), ..Tally::default() };
+    while begun.elapsed() < plan.duration && (tally.problems.is_empty() || !plan.until_problem) {
+        let name = format!("{}-{}-{}", plan.name.replace(' ', "-"), plan.settings.seed, tally.rounds + 1);
+        let recorder = Recorder::start();
+        let disturbances = round(&mut cluster, plan, &recorder, (&name, &mut random, &mut tally))
+            .await
+            .with_context(|| format!("round {name}"))?;
+        let history = History {
+            clock: clock::bounds(
+                recorder.machine_clock(),
+                plan.settings.store,
+                plan.settings.clocks,
+                begun.elapsed(),
+            ),
+            disturbances,
+            ended_us: recorder.now_us(),
+            operations: recorder.finish(),
+        };
+        tally.totals.add(&Totals::of(&history.operations));
+        let folder = plan.settings.folder.clone();
+        let judging = {
+            let name = name.clone();
+            tokio::task::spawn_blocking(move || judge(&history, &folder, &name))
+        };
+        let (report, kept) = judging.await??;
+        tally.take_in(&name, &report, kept.as_deref());
+        tally.problems.extend(recorder.broken_promises().into_iter().map(|text| format!("{name}: {text}")));
+        tally.rounds += 1;
+    }
+    if tally.is_clean() {
+        cluster.check_alive()?;
+    }
+    Ok(tally)
+}
+
+/// One account's life: load, faults meanwhile, quiet, the last look.
+async fn round(
+    cluster: &mut Cluster,
+    plan: &Plan,
+    recorder: &Recorder,
+    (account, random, tally): (&str, &mut Random, &mut Tally),
+) -> anyhow::Result<Vec<Disturbance>> {
+    let frontends = cluster.frontends();
+    let load = Round::start(&frontends, account, recorder, random.number(), Tempo::default());
+    let mut disturbances = Vec::new();
+    for _ in 0..random.within(FAULTS_A_ROUND) {
+        sleep(random.millis(500..=1_500)).await;
+        let Some(&fault) = random.pick(&plan.faults) else { continue };
+        tally.struck(fault);
+        let begun_us = recorder.now_us();
+        tracing::info!(account, %fault, "strikes");
+        cluster.strike(fault, random).await.with_context(|| fault.to_string())?;
+        disturbances.push(Disturbance { what: fault.to_string(), begun_us, ended_us: recorder.now_us() });
+    }
+    sleep(random.millis(1_000..=2_000)).await;
+    load.stop().await;
+    if let Err(error) = cluster.check_alive() {
+        tally.problems.push(format!("{account}: {error:#}"));
+    }
+    cluster.wait_until_ready(READY_TIME_MAX).await?;
+    last_look(&frontends, account, recorder).await?;
+    Ok(disturbances)
+}

@@ -1,0 +1,38 @@
+//! The table that a matrix ends with.
+
+use super::tally::Tally;
+use std::fmt::Write as _;
+
+/// One line a campaign, as Markdown.
+#[must_use]
+pub fn table(tallies: &[Tally]) -> String {
+    let mut table = String::from(
+        "| campaign | rounds | operations | answered | not applied | unknown | faults | grants | queued pairs | \
+         takeovers | woken watches | sums | duplicates | verdict |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for tally in tallies {
+        let Tally { name, rounds, totals, looked_at, .. } = tally;
+        let with = |wanted: &str| {
+            totals.iter().filter(|(_, outcome, _)| *outcome == wanted).map(|(.., count)| count).sum::<u64>()
+        };
+        let (operations, not_applied, unknown) = (totals.all(), with("not applied"), with("unknown"));
+        let answered = operations - not_applied - unknown;
+        let faults: usize = tally.strikes.values().sum();
+        let verdict = match tally.problems.len() {
+            _ if tally.is_clean() => "clean".into(),
+            problems => format!("**{problems} problems**"),
+        };
+        writeln!(
+            table,
+            "| {name} | {rounds} | {operations} | {answered} | {not_applied} | {unknown} | {faults} | {} | {} | {} | {} | {} | {} | {verdict} |",
+            looked_at.grants,
+            looked_at.queued_pairs,
+            looked_at.takeovers,
+            looked_at.woken_watches,
+            looked_at.sums,
+            looked_at.duplicates,
+        )
+        .unwrap_or_default();
+    }
+    table
+}
