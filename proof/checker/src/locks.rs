@@ -72,24 +72,24 @@ fn nobody_sleeps(scope: &Scope<'_>, lock: &str, holds: &[Hold<'_>], report: &mut
             None => continue,
         };
         let deadline_us = scope.patience.deadline_us(free_us);
-        let waited =
-            |operation: &Operation| operation.called_us <= free_us && end_us(operation) > deadline_us;
-        let Some((number, _)) = waiters.iter().find(|(_, operation)| waited(operation)) else { continue };
+        let is_there = |(_, operation): &&(usize, &Operation)| {
+            operation.called_us <= free_us && end_us(operation) >= free_us
+        };
+        report.looked_at.served_waiters += usize::from(waiters.iter().any(|waiter| is_there(&waiter)));
+        let sleeps = |waiter: &&(usize, &Operation)| is_there(waiter) && end_us(waiter.1) > deadline_us;
+        let Some((number, _)) = waiters.iter().find(sleeps) else { continue };
         // One whose answer was lost may have had it.
-        let may_be_elsewhere = |(_, operation): &(usize, &Operation)| {
+        let may_be_elsewhere = |operation: &Operation| {
             is_wanted_by(operation, lock)
                 && matches!(operation.outcome, Outcome::Unknown { .. })
                 && operation.called_us <= deadline_us
                 && end_us(operation) >= hold.called_us
         };
-        if scope.operations().any(|asked| may_be_elsewhere(&asked)) {
+        if scope.operations().any(|(_, operation)| may_be_elsewhere(operation)) {
             continue;
         }
-        report.looked_at.served_waiters += 1;
-        if holds[at + 1..]
-            .first()
-            .is_none_or(|next| next.called_us > deadline_us || next.returned_us > deadline_us)
-        {
+        let is_late = |next: &Hold<'_>| next.called_us > deadline_us || next.returned_us > deadline_us;
+        if holds[at + 1..].first().is_none_or(is_late) {
             let what = format!(
                 "{lock} was free from {free_us} us on, and one who waited had not got it at {deadline_us} us"
             );

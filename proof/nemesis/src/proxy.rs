@@ -32,6 +32,8 @@ struct Shared {
     target: Mutex<Option<SocketAddr>>,
     random: Mutex<Random>,
     answers_to_lose: AtomicUsize,
+    /// Of so many answers one is lost, as chance has it; 0: none.
+    loses_one_in: AtomicUsize,
     answers_lost: AtomicUsize,
     /// Up to so long each way.
     delay_max_ms: AtomicU64,
@@ -61,6 +63,7 @@ impl Proxy {
             target: Mutex::default(),
             random: Mutex::new(Random::new(seed)),
             answers_to_lose: AtomicUsize::default(),
+            loses_one_in: AtomicUsize::default(),
             answers_lost: AtomicUsize::default(),
             delay_max_ms: AtomicU64::default(),
             swallows: AtomicBool::default(),
@@ -99,7 +102,12 @@ impl Proxy {
         self.shared.answers_to_lose.store(count, Ordering::SeqCst);
     }
 
-    /// How many answers have been lost by that.
+    /// Resets from now on the connections by which one of so many answers comes, as chance has it. Zero: no more.
+    pub fn lose_one_in(&self, answers: usize) {
+        self.shared.loses_one_in.store(answers, Ordering::SeqCst);
+    }
+
+    /// How many answers have been lost by these.
     #[must_use]
     pub fn answers_lost(&self) -> usize {
         self.shared.answers_lost.load(Ordering::SeqCst)
@@ -247,7 +255,9 @@ impl Shared {
 
     fn takes_answer_to_lose(&self) -> bool {
         let less = |count: usize| count.checked_sub(1);
-        let taken = self.answers_to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok();
+        let one_in = self.loses_one_in.load(Ordering::SeqCst);
+        let taken = self.answers_to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+            || (one_in > 0 && self.random.lock().below(one_in) == 0);
         if taken {
             self.answers_lost.fetch_add(1, Ordering::SeqCst);
         }

@@ -8,13 +8,18 @@ use crate::faults::{Fault, Random};
 use crate::load::{Recorder, Round, Tempo, Totals, last_look};
 use anyhow::Context as _;
 use dragon_checker::history::{Disturbance, History};
+use futures_util::future::join_all;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// How long all frontends may take to be ready.
 const READY_TIME_MAX: Duration = Duration::from_secs(60);
 /// Faults in one round: more would leave the checker too many operations whose fate is unknown.
-const FAULTS_A_ROUND: std::ops::RangeInclusive<u64> = 1..=2;
+const FAULTS_A_ROUND: std::ops::RangeInclusive<u64> = 2..=4;
+/// Accounts that are worked on side by side, so that one fault meets several.
+const ACCOUNTS: usize = 3;
+/// How fast each is worked on: together some hundred requests a second, which a debug build manages beside its clients.
+const TEMPO: Tempo = Tempo { per_second: 70, requests_max: 1_000 };
 
 /// What a campaign does.
 #[derive(Clone, Debug)]
@@ -76,31 +81,37 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Tally> {
     Ok(tally)
 }
 
-/// One account's life: load, faults meanwhile, quiet, the last look.
+/// Some accounts' life: load, faults meanwhile, quiet, the last look.
 async fn round(
     cluster: &mut Cluster,
     plan: &Plan,
     recorder: &Recorder,
-    (account, random, tally): (&str, &mut Random, &mut Tally),
+    (name, random, tally): (&str, &mut Random, &mut Tally),
 ) -> anyhow::Result<Vec<Disturbance>> {
     let frontends = cluster.frontends();
-    let load = Round::start(&frontends, account, recorder, random.number(), Tempo::default());
+    let accounts: Vec<String> = (1..=ACCOUNTS).map(|number| format!("{name}-{number}")).collect();
+    let mut load = Vec::new();
+    for account in &accounts {
+        load.push(Round::start(&frontends, account, recorder, random.number(), TEMPO));
+    }
     let mut disturbances = Vec::new();
     for _ in 0..random.within(FAULTS_A_ROUND) {
-        sleep(random.millis(500..=1_500)).await;
+        sleep(random.millis(300..=1_200)).await;
         let Some(&fault) = random.pick(&plan.faults) else { continue };
         tally.struck(fault);
         let begun_us = recorder.now_us();
-        tracing::info!(account, %fault, "strikes");
+        tracing::info!(name, %fault, "strikes");
         cluster.strike(fault, random).await.with_context(|| fault.to_string())?;
         disturbances.push(Disturbance { what: fault.to_string(), begun_us, ended_us: recorder.now_us() });
     }
-    sleep(random.millis(1_000..=2_000)).await;
-    load.stop().await;
+    sleep(random.millis(500..=1_500)).await;
+    join_all(load.into_iter().map(Round::stop)).await;
     if let Err(error) = cluster.check_alive() {
-        tally.problems.push(format!("{account}: {error:#}"));
+        tally.problems.push(format!("{name}: {error:#}"));
     }
     cluster.wait_until_ready(READY_TIME_MAX).await?;
-    last_look(&frontends, account, recorder).await?;
+    for account in &accounts {
+        last_look(&frontends, account, recorder).await?;
+    }
     Ok(disturbances)
 }

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 #[must_use]
 pub fn table(tallies: &[Tally]) -> String {
     let mut table = String::from(
-        "| campaign | rounds | operations | answered | not applied | unknown | faults | grants | queued pairs | \
-         takeovers | woken watches | sums | duplicates | verdict |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| campaign | rounds | operations | answered | not applied | unknown | faults | grants | queued pairs | served waiters | \
+         takeovers | woken watches | sums | duplicates | verdict |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for tally in tallies {
         let Tally { name, rounds, totals, looked_at, .. } = tally;
@@ -24,9 +24,10 @@ pub fn table(tallies: &[Tally]) -> String {
         };
         writeln!(
             table,
-            "| {name} | {rounds} | {operations} | {answered} | {not_applied} | {unknown} | {faults} | {} | {} | {} | {} | {} | {} | {verdict} |",
+            "| {name} | {rounds} | {operations} | {answered} | {not_applied} | {unknown} | {faults} | {} | {} | {} | {} | {} | {} | {} | {verdict} |",
             looked_at.grants,
             looked_at.queued_pairs,
+            looked_at.served_waiters,
             looked_at.takeovers,
             looked_at.woken_watches,
             looked_at.sums,

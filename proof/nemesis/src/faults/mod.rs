@@ -37,6 +37,9 @@ pub enum Fault {
     ClientsHalfOpen,
     /// The connections to the store are reset, of one frontend or of all.
     StoreCut,
+    /// The connections by which one of twelve answers of the store comes are reset instead, for 0.5 to 2 s: what the
+    /// answer would have told, a commit perhaps, has happened.
+    StoreAnswersLost,
     /// What frontends and store send each other takes up to 20 to 300 ms longer, for 1 to 4 s.
     StoreDelayed,
     /// Nothing comes through between frontends and store while connections stay open, or frontends' sides are reset
@@ -62,8 +65,8 @@ pub enum Fault {
 
 use Fault::{
     AnswersDelayed, AnswersLost, ClientsCut, ClientsHalfOpen, ClockJumps, ConnectionsTerminated, DiskFull,
-    DiskSlow, FrontendKilled, FrontendPaused, FrontendRestarted, FsyncFails, PowerCut, StoreCrashed,
-    StoreCut, StoreDelayed, StoreHalfOpen, StorePaused,
+    DiskSlow, FrontendKilled, FrontendPaused, FrontendRestarted, FsyncFails, PowerCut, StoreAnswersLost,
+    StoreCrashed, StoreCut, StoreDelayed, StoreHalfOpen, StorePaused,
 };
 
 /// What can be done to frontends that keep nothing.
@@ -71,7 +74,8 @@ const EVERYWHERE: [Fault; 6] =
     [FrontendPaused, ClockJumps, ClientsCut, AnswersLost, AnswersDelayed, ClientsHalfOpen];
 const ENDS: [Fault; 2] = [FrontendKilled, FrontendRestarted];
 const DISKS: [Fault; 3] = [DiskFull, FsyncFails, DiskSlow];
-const STORES: [Fault; 5] = [StoreCut, StoreDelayed, StoreHalfOpen, StoreCrashed, StorePaused];
+const STORES: [Fault; 6] =
+    [StoreAnswersLost, StoreCut, StoreDelayed, StoreHalfOpen, StoreCrashed, StorePaused];
 
 /// What can be done to a cluster on this store, if it is started for all of it. Frontends that keep their data in memory
 /// are never ended.
@@ -115,7 +119,7 @@ impl Settings {
 
 impl Fault {
     /// All there are.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         FrontendKilled,
         FrontendPaused,
         FrontendRestarted,
@@ -125,6 +129,7 @@ impl Fault {
         AnswersDelayed,
         ClientsHalfOpen,
         StoreCut,
+        StoreAnswersLost,
         StoreDelayed,
         StoreHalfOpen,
         StoreCrashed,
@@ -149,6 +154,7 @@ impl fmt::Display for Fault {
             AnswersDelayed => "answers are delayed",
             ClientsHalfOpen => "clients' connections are half open",
             StoreCut => "connections to the store are cut",
+            StoreAnswersLost => "the store's answers are lost",
             StoreDelayed => "the store's answers are delayed",
             StoreHalfOpen => "connections to the store are half open",
             StoreCrashed => "the store crashes",
@@ -187,6 +193,7 @@ impl Cluster {
             AnswersDelayed => self.delay_answers(random).await,
             ClientsHalfOpen => self.half_open_clients(random).await,
             StoreCut => self.cut_store(random).await,
+            StoreAnswersLost => self.lose_store_answers(random).await,
             StoreDelayed => self.delay_store(random).await,
             StoreHalfOpen => self.half_open_store(random).await,
             StoreCrashed => self.backing.crash(random.millis(0..=1_500)).await,

@@ -9,6 +9,9 @@ use tokio::time::{Instant, sleep};
 /// For answers that are to be lost to come.
 const LOSS_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// Of so many answers of the store one is lost: few enough that a new connection can be made, and some work be done.
+const STORE_ANSWERS_A_LOSS: usize = 12;
+
 impl Cluster {
     pub(super) async fn cut_clients(&mut self, random: &mut Random) -> anyhow::Result<()> {
         some(&self.client_proxies(), random).iter().for_each(|proxy| proxy.cut());
@@ -31,6 +34,14 @@ impl Cluster {
             sleep(Duration::from_millis(5)).await;
         }
         struck.iter().for_each(|proxy| proxy.lose_answers(0));
+        Ok(())
+    }
+
+    pub(super) async fn lose_store_answers(&mut self, random: &mut Random) -> anyhow::Result<()> {
+        let struck = some(&self.store_proxies(), random);
+        struck.iter().for_each(|proxy| proxy.lose_one_in(STORE_ANSWERS_A_LOSS));
+        sleep(random.millis(500..=2_000)).await;
+        struck.iter().for_each(|proxy| proxy.lose_one_in(0));
         Ok(())
     }
 

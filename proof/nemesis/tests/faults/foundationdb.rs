@@ -33,7 +33,7 @@ async fn frontends_and_store() {
         struck.strike(fault).await;
     }
     assert!(struck.strike(Fault::ClockJumps).await.most_off_s() >= 30);
-    for fault in [Fault::StoreCut, Fault::StoreHalfOpen, Fault::StoreCrashed] {
+    for fault in [Fault::StoreCut, Fault::StoreAnswersLost, Fault::StoreHalfOpen, Fault::StoreCrashed] {
         let before = struck.cluster.store_connections();
         struck.strike(fault).await;
         assert!(struck.cluster.store_connections() > before, "{fault} has cut nothing");

@@ -20,7 +20,9 @@ async fn frontends_and_their_clients() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_way_to_the_store() {
     let mut struck = Struck::start(Store::Postgres { frontends: 2 }, 6).await;
-    for fault in [Fault::StoreCut, Fault::StoreHalfOpen, Fault::ConnectionsTerminated] {
+    for fault in
+        [Fault::StoreCut, Fault::StoreAnswersLost, Fault::StoreHalfOpen, Fault::ConnectionsTerminated]
+    {
         let before = struck.cluster.store_connections();
         struck.strike(fault).await;
         assert!(struck.cluster.store_connections() > before, "{fault} has cut nothing");
