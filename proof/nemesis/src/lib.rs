@@ -7,4 +7,5 @@ pub mod disk;
 pub mod faults;
 pub mod load;
 pub mod proxy;
+pub mod random;
 pub mod reach;

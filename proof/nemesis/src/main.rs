@@ -2,9 +2,10 @@
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
-use dragon_nemesis::campaign::{Plan, Tally, matrix, read_and_check, run, table};
+use dragon_nemesis::campaign::{Plan, Tally, arguments, matrix, read_and_check, run, table};
 use dragon_nemesis::cluster::{Settings, Store};
 use dragon_nemesis::faults::Fault;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -74,7 +75,8 @@ struct Common {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr);
+    log.with_ansi(std::io::stderr().is_terminal()).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run_command(Arguments::parse().command))
 }
@@ -96,7 +98,8 @@ async fn run_command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run { store, seconds, faults, clocks, disks, until_problem, common } => {
             let seed = common.seed();
             let Common { program, folder, .. } = common;
-            let settings = Settings { program, store, folder, seed, clocks, disks, arguments: Vec::new() };
+            let settings =
+                Settings { program, store, folder, seed, clocks, disks, arguments: arguments(store) };
             let faults = if faults.is_empty() { settings.supported() } else { faults };
             let duration = Duration::from_secs(seconds);
             vec![Plan { name: store.to_string(), settings, faults, duration, until_problem }]

@@ -1,6 +1,6 @@
 //! A TCP proxy that does to connections what networks do.
 
-use crate::faults::Random;
+use crate::random::Random;
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests; a panic is how they fail")]
 
 use dragon_nemesis::disk::{Disk, Event, Image, Shim, read_journal};
-use dragon_nemesis::faults::Random;
+use dragon_nemesis::random::Random;
 use std::collections::BTreeSet;
 use std::process::Command;
 

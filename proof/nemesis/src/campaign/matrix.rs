@@ -30,6 +30,15 @@ const SHARES: [Share; 10] = [
     share(Store::FoundationDb { frontends: 3 }, true, false, 1),
 ];
 
+/// Further arguments of the server: the embedded store moves its log into its database all the time, or else it hardly would.
+#[must_use]
+pub fn arguments(store: Store) -> Vec<String> {
+    match store {
+        Store::Embedded => vec!["--log-file-bytes".into(), "65536".into()],
+        Store::Memory | Store::Postgres { .. } | Store::FoundationDb { .. } => Vec::new(),
+    }
+}
+
 /// The campaigns on these stores, which take about this long together.
 #[must_use]
 pub fn matrix(stores: &[Store], program: &Path, folder: &Path, seed: u64, duration: Duration) -> Vec<Plan> {
@@ -46,7 +55,7 @@ pub fn matrix(stores: &[Store], program: &Path, folder: &Path, seed: u64, durati
             seed: seed.wrapping_add(number as u64),
             clocks,
             disks,
-            arguments: Vec::new(),
+            arguments: arguments(store),
         };
         let faults = settings.supported();
         Plan { name, settings, faults, duration: duration * own / parts.max(1), until_problem: false }

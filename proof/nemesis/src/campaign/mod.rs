@@ -8,7 +8,7 @@ mod table;
 mod tally;
 
 pub use judge::{GRACE_US, read_and_check};
-pub use matrix::matrix;
+pub use matrix::{arguments, matrix};
 pub use run::{Plan, run};
 pub use table::table;
 pub use tally::Tally;

@@ -3,8 +3,8 @@
 use super::settings::{Settings, Store};
 use super::signals::{Signal, children, send};
 use crate::disk::{Disk, Image, Shim, read_journal};
-use crate::faults::Random;
 use crate::proxy::Proxy;
+use crate::random::Random;
 use anyhow::{Context as _, anyhow, bail};
 use dragon_private_foundationdb::Cluster as FoundationDb;
 use dragon_private_postgres::{Server as Postgres, address_of};

@@ -2,7 +2,7 @@
 //! disk, and the changes in between.
 
 use super::journal::Event;
-use crate::faults::Random;
+use crate::random::Random;
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::path::Path;

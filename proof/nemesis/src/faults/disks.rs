@@ -1,8 +1,8 @@
 //! Faults of disks.
 
-use super::Random;
 use crate::cluster::{Cluster, Store};
 use crate::disk::{Counts, Shim};
+use crate::random::Random;
 use anyhow::Context as _;
 use std::time::Duration;
 use tokio::time::sleep;

@@ -3,11 +3,10 @@
 mod disks;
 mod network;
 mod processes;
-mod random;
 
 use crate::cluster::{Cluster, Settings, Store};
+use crate::random::Random;
 use anyhow::{Context as _, ensure};
-pub use random::Random;
 use std::fmt;
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Faults of the network, between clients and frontends and between these and the store.
 
-use super::Random;
 use crate::cluster::Cluster;
 use crate::proxy::Proxy;
+use crate::random::Random;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 

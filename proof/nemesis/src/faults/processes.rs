@@ -1,7 +1,7 @@
 //! Faults of processes and of their clocks.
 
-use super::Random;
 use crate::cluster::{Cluster, Signal, Store};
+use crate::random::Random;
 use tokio::time::sleep;
 
 const HOUR_S: u64 = 3_600;

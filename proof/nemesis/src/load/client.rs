@@ -1,9 +1,9 @@
 //! A client: it asks one thing at a time, and has recorded what it asked and was told.
 
 use super::exchange::{Broken, Connection, Reply};
-use super::random::Random;
 use super::recorder::{Asked, Recorder};
 use super::verdict::{Verdict, judge};
+use crate::random::Random;
 use crate::reach::Frontend;
 use dragon_checker::history::{Endpoint, Moment, Outcome};
 use serde_json::Value;
@@ -173,7 +173,7 @@ impl Client {
     /// Asks, and hangs up after so long. Where this is dropped under way, it has hung up then.
     pub async fn ask_for(&mut self, endpoint: Endpoint, body: Value, patience: Duration) -> Told {
         if self.has_failed {
-            tokio::time::sleep(Duration::from_millis(self.random.between(20, 100))).await;
+            tokio::time::sleep(Duration::from_millis(self.random.within(20..=100))).await;
         }
         let frontend = &self.shared.frontends[self.at];
         let (address, incarnation) = (frontend.address, frontend.incarnation());

@@ -2,9 +2,9 @@
 
 use super::client::Clients;
 use super::course::{Course, Tempo};
-use super::random::Random;
 use super::recorder::Recorder;
 use super::workloads::{Crew, counters, lists, locks, payments, queue, registers, watcher};
+use crate::random::Random;
 use crate::reach::Frontend;
 use std::sync::Arc;
 use std::time::Duration;

@@ -26,7 +26,7 @@ pub async fn counters(crew: Crew) {
                 let entry = if worker.random.chance(30) {
                     json!({"Key": EDGE, "Set": i64::MAX - 1})
                 } else {
-                    json!({"Key": EDGE, "Add": worker.random.between(1, 3)})
+                    json!({"Key": EDGE, "Add": worker.random.within(1..=3)})
                 };
                 // All or nothing, also where only the last of them passes the limit.
                 worker.db(json!({"Atomic": [{"Key": "sum/0", "Add": 1}, entry]})).await;
@@ -41,7 +41,7 @@ fn sums(worker: &mut Worker) -> Value {
     let one = worker.random.below(SUMS);
     match worker.random.below(10) {
         0..5 => json!({"Atomic": [{"Key": key(one), "Add": 1}]}),
-        5..7 => json!({"Atomic": [{"Key": key(one), "Add": worker.random.between(2, 100)}]}),
+        5..7 => json!({"Atomic": [{"Key": key(one), "Add": worker.random.within(2..=100)}]}),
         7..9 => {
             let all: Vec<Value> = (0..SUMS).map(|number| json!({"Key": key(number), "Add": 1})).collect();
             json!({"Atomic": all})
@@ -56,7 +56,7 @@ fn sums(worker: &mut Worker) -> Value {
 async fn free(worker: &mut Worker, seen: &mut [i64; FREE]) {
     let number = worker.random.below(FREE);
     let mut entry = json!({"Key": format!("free/{number}")});
-    let amount = i64::try_from(worker.random.between(0, 10)).unwrap_or_default() - 5;
+    let amount = i64::try_from(worker.random.within(0..=10)).unwrap_or_default() - 5;
     match worker.random.below(10) {
         0..3 => entry["Set"] = json!(worker.course.unique()),
         3..6 => entry["Add"] = json!(amount),

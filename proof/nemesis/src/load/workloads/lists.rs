@@ -18,7 +18,7 @@ pub async fn lists(crew: Crew) {
             body["Kind"] = json!(kind);
         }
         if worker.random.chance(70) {
-            body["Limit"] = json!(worker.random.between(1, 8));
+            body["Limit"] = json!(worker.random.within(1..=8));
         }
         if worker.random.chance(20) {
             body["After"] = json!(format!("r/{}", worker.random.below(4)));

@@ -24,7 +24,7 @@ pub async fn locks(crew: Crew) {
         let lock = worker.random.below(LOCKS);
         let Some(mut held) = take(&mut worker, &owner, lock).await else { continue };
         for _ in 0..worker.random.below(4) {
-            let time = Duration::from_millis(worker.random.between(0, 60));
+            let time = Duration::from_millis(worker.random.within(0..=60));
             worker.course.pause(time).await;
             match work(&mut worker, &held).await {
                 true => {}
@@ -56,12 +56,12 @@ fn got(answer: &Value, lock: usize, lease_s: u64) -> Option<Held> {
 
 /// Seconds; short ones more often, for the sake of those that are left to their end.
 fn lease(worker: &mut Worker) -> u64 {
-    if worker.random.chance(50) { 1 } else { worker.random.between(2, 4) }
+    if worker.random.chance(50) { 1 } else { worker.random.within(2..=4) }
 }
 
 async fn take(worker: &mut Worker, owner: &str, lock: usize) -> Option<Held> {
     let lease_s = lease(worker);
-    let wait_s = if worker.random.chance(35) { 0 } else { worker.random.between(1, 8) };
+    let wait_s = if worker.random.chance(35) { 0 } else { worker.random.within(1..=8) };
     let mut body = json!({"LockID": name(lock), "LockDur": lease_s, "LockOwner": owner,
         "KVGet": [{"Key": beside(lock)}]});
     if wait_s > 0 {
@@ -71,7 +71,7 @@ async fn take(worker: &mut Worker, owner: &str, lock: usize) -> Option<Held> {
         body["Atomic"] = json!([{"Key": format!("grants/{lock}"), "Add": 1}]);
     }
     if wait_s > 0 && worker.random.chance(25) {
-        let patience = Duration::from_millis(worker.random.between(5, 400));
+        let patience = Duration::from_millis(worker.random.within(5..=400));
         worker.course.beat().await;
         let told = worker.client.ask_for(Endpoint::Db, body, patience).await;
         return got(told.applied()?, lock, lease_s);
@@ -91,7 +91,7 @@ async fn work(worker: &mut Worker, held: &Held) -> bool {
         0..3 => guarded["KVSet"] = json!([{"Key": beside(held.lock), "Value": worker.unique_value()}]),
         3..5 => guarded["Atomic"] = json!([{"Key": format!("work/{}", held.lock), "Add": 1}]),
         5..6 => guarded["KVGet"] = json!([{"Key": beside(held.lock)}]),
-        6..8 => guarded["LockDur"] = json!(worker.random.between(1, 4)),
+        6..8 => guarded["LockDur"] = json!(worker.random.within(1..=4)),
         // Without asking whether the lock is still held.
         _ => guarded = json!({"KVSet": [{"Key": beside(held.lock), "Value": worker.unique_value()}]}),
     }
@@ -102,7 +102,7 @@ async fn work(worker: &mut Worker, held: &Held) -> bool {
 async fn pass(worker: &mut Worker, owner: &str, held: Held) -> Option<Held> {
     let next = (held.lock + 1 + worker.random.below(LOCKS - 1)) % LOCKS;
     let (lease_s, wait_s) =
-        (lease(worker), if worker.random.chance(60) { 0 } else { worker.random.between(1, 4) });
+        (lease(worker), if worker.random.chance(60) { 0 } else { worker.random.within(1..=4) });
     let body = json!({"UnlockID": name(held.lock), "Unlock": held.handle, "LockID": name(next),
         "LockDur": lease_s, "LockWait": wait_s, "LockOwner": owner});
     match worker.db(body).await {
@@ -128,13 +128,13 @@ async fn give_back(worker: &mut Worker, held: &Held) {
         76..86 => {
             let mut wrong = json!({"UnlockID": id, "Unlock": handle - 1});
             if worker.random.chance(60) {
-                (wrong["LockID"], wrong["LockDur"]) = (json!(id), json!(worker.random.between(0, 3)));
+                (wrong["LockID"], wrong["LockDur"]) = (json!(id), json!(worker.random.within(0..=3)));
             }
             worker.db(wrong).await;
         }
         86..90 => return,
         _ => {
-            let late = Duration::from_millis(worker.random.between(0, 300));
+            let late = Duration::from_millis(worker.random.within(0..=300));
             worker.course.pause(Duration::from_secs(held.lease_s) + late).await;
             // As one does who has not noticed how late it is.
             work(worker, held).await;

@@ -19,7 +19,7 @@ pub use watchers::watcher;
 
 use super::client::{Client, Clients, Told};
 use super::course::Course;
-use super::random::Random;
+use crate::random::Random;
 use dragon_checker::history::Endpoint;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -41,7 +41,7 @@ pub async fn payments(crew: Crew) {
             }
             // Ids that are soon forgotten: sent once while they are known, and once when they may not be.
             _ => {
-                let seconds = worker.random.between(1, 2);
+                let seconds = worker.random.within(1..=2);
                 body["IdempotencyTTL"] = json!(seconds);
                 // What may well happen twice must not spoil the sum of what must not.
                 body["Atomic"].as_array_mut().expect("it was made above").truncate(2);
@@ -62,7 +62,7 @@ fn payment(worker: &mut Worker) -> Value {
         ids.push(json!(format!("order-{number}")));
     }
     let (from, step) = (worker.random.below(PURSES), 1 + worker.random.below(PURSES - 1));
-    let amount = i64::try_from(worker.random.between(1, 9)).unwrap_or(1);
+    let amount = i64::try_from(worker.random.within(1..=9)).unwrap_or(1);
     json!({
         "IdempotencyIDs": ids,
         "Atomic": [{"Key": format!("purse/{from}"), "Add": -amount},

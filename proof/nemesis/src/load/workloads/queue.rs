@@ -50,7 +50,7 @@ pub async fn queue(mut crew: Crew) {
 
 /// Starts waiters one after another, each when those before it have been seen.
 async fn form(crew: &mut Crew, mut lister: Client, lock: &str, waiters: &mut JoinSet<()>) {
-    let count = crew.random.between(2, 5);
+    let count = crew.random.within(2..=5);
     let mut handles = Vec::new();
     for expected in 1..=count {
         let mut waiter = crew.clients.staying(lister.at());

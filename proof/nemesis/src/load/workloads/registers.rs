@@ -54,7 +54,7 @@ fn set(worker: &mut Worker, key: usize, seen: &Seen) -> Value {
     } else {
         entry.insert("Value".to_owned(), worker.unique_value());
         if worker.random.chance(15) {
-            entry.insert("TTL".to_owned(), json!(worker.random.between(1, 3)));
+            entry.insert("TTL".to_owned(), json!(worker.random.within(1..=3)));
         }
     }
     if worker.random.chance(50) {

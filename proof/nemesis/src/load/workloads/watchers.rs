@@ -21,7 +21,7 @@ pub async fn watcher(crew: Crew, number: usize) {
         // Once the writers end, a long wait would only delay the last call.
         let wait_s = match (is_last, worker.course.goes_on()) {
             (true, _) => 1,
-            (false, true) => worker.random.between(2, 10),
+            (false, true) => worker.random.within(2..=10),
             (false, false) => 2,
         };
         worker.course.beat().await;

@@ -1,16 +1,19 @@
-//! Each fault is caused once: it has its effect, and afterwards the cluster serves again and has all that it
-//! acknowledged.
+//! Real processes. Each fault is caused once: it has its effect, and afterwards the cluster serves again and has all that it
+//! acknowledged. Then load without faults, and short campaigns of both.
 
 #![allow(clippy::unwrap_used, reason = "these are tests; a panic is how they fail")]
 
+mod campaigns;
 mod client;
 mod embedded;
 mod foundationdb;
+mod load;
 mod postgres;
 
 use client::{Told, clients, counter};
 use dragon_nemesis::cluster::{Cluster, Settings, Store};
-use dragon_nemesis::faults::{Fault, Random};
+use dragon_nemesis::faults::Fault;
+use dragon_nemesis::random::Random;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;

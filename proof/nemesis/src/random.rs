@@ -43,6 +43,11 @@ impl Random {
         Duration::from_millis(self.within(range))
     }
 
+    /// True in so many of a hundred cases.
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
     /// Yes or no, as often.
     pub fn coin(&mut self) -> bool {
         self.below(2) == 0
@@ -51,5 +56,32 @@ impl Random {
     /// One of these; none where there is none.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         from.get(self.below(from.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_spread_and_stay_within_their_bounds() {
+        let mut random = Random::new(7);
+        let mut counts = [0; 10];
+        for _ in 0..10_000 {
+            counts[random.below(10)] += 1;
+            assert!((3..=5).contains(&random.within(3..=5)));
+        }
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+        assert_eq!(random.below(1), 0);
+        assert_eq!(random.within(4..=4), 4);
+        let hits = (0..10_000).filter(|_| random.chance(25)).count();
+        assert!((2200..2800).contains(&hits), "{hits}");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_numbers() {
+        let (mut one, mut same, mut other) = (Random::new(1), Random::new(1), Random::new(2));
+        assert_eq!(one.number(), same.number());
+        assert_ne!(one.number(), other.number());
     }
 }
