@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use dragon_nemesis::campaign::{Plan, Tally, arguments, matrix, read_and_check, run, table};
 use dragon_nemesis::cluster::{Settings, Store};
 use dragon_nemesis::faults::Fault;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,6 +26,9 @@ enum Command {
         /// About how long, in minutes.
         #[arg(long, default_value_t = 20.0)]
         minutes: f64,
+        /// How many campaigns run side by side.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
         /// Only these stores; all that the program and the machine have when not given.
         #[arg(long = "store", value_parser = store)]
         stores: Vec<Store>,
@@ -82,7 +86,7 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn run_command(command: Command) -> anyhow::Result<ExitCode> {
-    let plans = match command {
+    let (plans, jobs) = match command {
         Command::Check { history } => {
             let report = read_and_check(&history)?;
             report.violations.iter().for_each(|violation| println!("{violation}"));
@@ -90,10 +94,10 @@ async fn run_command(command: Command) -> anyhow::Result<ExitCode> {
             println!("{:?}", report.looked_at);
             return Ok(exit_code(report.is_clean()));
         }
-        Command::Matrix { minutes, stores, common } => {
+        Command::Matrix { minutes, jobs, stores, common } => {
             let stores = if stores.is_empty() { present(&common.program) } else { stores };
-            let duration = Duration::from_secs_f64(minutes * 60.0);
-            matrix(&stores, &common.program, &common.folder, common.seed(), duration)
+            let duration = Duration::from_secs_f64(minutes * 60.0 * jobs as f64);
+            (matrix(&stores, &common.program, &common.folder, common.seed(), duration), jobs)
         }
         Command::Run { store, seconds, faults, clocks, disks, until_problem, common } => {
             let seed = common.seed();
@@ -102,30 +106,30 @@ async fn run_command(command: Command) -> anyhow::Result<ExitCode> {
                 Settings { program, store, folder, seed, clocks, disks, arguments: arguments(store) };
             let faults = if faults.is_empty() { settings.supported() } else { faults };
             let duration = Duration::from_secs(seconds);
-            vec![Plan { name: store.to_string(), settings, faults, duration, until_problem }]
+            (vec![Plan { name: store.to_string(), settings, faults, duration, until_problem }], 1)
         }
     };
-    let mut tallies = Vec::new();
-    for plan in &plans {
-        tallies.push(campaign(plan).await?);
-    }
+    // Tasks of their own: what one has to wait for must not hold up the others.
+    let campaigns = stream::iter(plans).map(|plan| async { tokio::spawn(campaign(plan)).await? });
+    let tallies: Vec<Tally> = campaigns.buffered(jobs.max(1)).try_collect().await?;
     println!("\n{}", table(&tallies));
     Ok(exit_code(tallies.iter().all(Tally::is_clean)))
 }
 
 /// Runs a campaign and tells what it found. One that can't be run to its end is a problem, not the end of all.
-async fn campaign(plan: &Plan) -> anyhow::Result<Tally> {
+async fn campaign(plan: Plan) -> anyhow::Result<Tally> {
     let folder = &plan.settings.folder;
     if folder.exists() {
         std::fs::remove_dir_all(folder).with_context(|| format!("{} can't be removed", folder.display()))?;
     }
     std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
     println!("{} for {} s, seed {}", plan.name, plan.duration.as_secs(), plan.settings.seed);
-    let tally = run(plan).await.unwrap_or_else(|error| Tally {
+    let tally = run(&plan).await.unwrap_or_else(|error| Tally {
         name: plan.name.clone(),
         problems: vec![format!("the campaign ended: {error:#}")],
         ..Tally::default()
     });
+    println!("{} is over after {} rounds", plan.name, tally.rounds);
     for (fault, times) in &tally.strikes {
         println!("  {times} x {fault}");
     }

@@ -49,7 +49,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Tally> {
     let mut random = Random::new(plan.settings.seed);
     let mut tally = Tally { name: plan.name.clone(), ..Tally::default() };
     while begun.elapsed() < plan.duration && (tally.problems.is_empty() || !plan.until_problem) {
-        let name = format!("{}-{}-{}", plan.name.replace(' ', "-"), plan.settings.seed, tally.rounds + 1);
+        let name = format!("{}-{}-{}", plain(&plan.name), plan.settings.seed, tally.rounds + 1);
         let recorder = Recorder::start();
         let disturbances = round(&mut cluster, plan, &recorder, (&name, &mut random, &mut tally))
             .await
@@ -80,6 +80,12 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Tally> {
         cluster.check_alive()?;
     }
     Ok(tally)
+}
+
+/// A campaign's name as a part of accounts' and files' names.
+fn plain(name: &str) -> String {
+    let words = name.split(|letter: char| !letter.is_ascii_alphanumeric());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
 }
 
 /// Some accounts' life: load, faults meanwhile, quiet, the last look.
