@@ -35,7 +35,7 @@ try() {
 }
 
 try answer-before-sync --store embedded --disks --fault power-cut
-try id-without-writes --store embedded --fault frontend-killed
+try id-without-writes --store embedded --disks --fault frontend-killed
 try lost-wakeup --store memory --fault clients-cut
 try stale-lock --store postgres:3 --fault frontend-paused --fault store-delayed
 try blind-retry --store postgres --fault store-answers-lost

@@ -5,7 +5,7 @@ use super::judge::judge;
 use super::tally::Tally;
 use crate::cluster::{Cluster, Settings};
 use crate::faults::Fault;
-use crate::load::{Recorder, Round, Tempo, Totals, last_look};
+use crate::load::{Recorder, Round, Tempo, Totals, last_look, wake_all};
 use crate::random::Random;
 use anyhow::Context as _;
 use dragon_checker::history::{Disturbance, History};
@@ -117,6 +117,8 @@ async fn round(
         tally.problems.push(format!("{name}: {error:#}"));
     }
     cluster.wait_until_ready(READY_TIME_MAX).await?;
+    let calm = accounts.iter().map(|account| wake_all(&frontends, account, recorder, random.number()));
+    join_all(calm).await;
     for account in &accounts {
         last_look(&frontends, account, recorder).await?;
     }

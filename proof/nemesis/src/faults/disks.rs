@@ -44,10 +44,27 @@ impl Cluster {
     }
 
     pub(super) async fn cut_power(&mut self, random: &mut Random) -> anyhow::Result<()> {
+        self.amid_a_sync(random).await?;
         self.kill_frontend(FRONTEND)?;
+        self.mend_syncs()?;
         self.backing.cut_power(random)?;
         sleep(random.millis(0..=1_500)).await;
         self.start_frontend(FRONTEND).await
+    }
+
+    /// Where disks can be slowed, has syncs take long as often as not, so that what ends a process comes in the midst of
+    /// one: a sync by itself takes too short a time to be hit.
+    pub(super) async fn amid_a_sync(&self, random: &mut Random) -> anyhow::Result<()> {
+        if let Some(disk) = self.backing.shim().filter(|_| random.coin()) {
+            disk.delay_syncs(random.millis(50..=300))?;
+            sleep(random.millis(100..=600)).await;
+        }
+        Ok(())
+    }
+
+    /// Ends that again.
+    pub(super) fn mend_syncs(&self) -> anyhow::Result<()> {
+        self.backing.shim().map_or(Ok(()), |disk| disk.delay_syncs(Duration::ZERO))
     }
 
     fn was_hurt_since(&self, before: Counts) -> anyhow::Result<bool> {

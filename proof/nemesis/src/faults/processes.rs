@@ -9,7 +9,9 @@ const HOUR_S: u64 = 3_600;
 impl Cluster {
     pub(super) async fn kill_one(&mut self, random: &mut Random) -> anyhow::Result<()> {
         let frontend = self.one(random);
+        self.amid_a_sync(random).await?;
         self.kill_frontend(frontend)?;
+        self.mend_syncs()?;
         sleep(random.millis(0..=1_500)).await;
         self.start_frontend(frontend).await
     }

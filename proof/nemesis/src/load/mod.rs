@@ -3,6 +3,7 @@
 //! A [`Round`] puts a mix of all [`workloads`] on one fresh account; what its [`Client`]s see goes into a [`Recorder`],
 //! whose operations are the history that is judged.
 
+mod calm;
 mod client;
 mod course;
 mod exchange;
@@ -13,6 +14,7 @@ mod totals;
 mod verdict;
 pub mod workloads;
 
+pub use calm::wake_all;
 pub use client::{Client, Clients, Told};
 pub use course::{Course, Tempo};
 pub use last_look::last_look;

@@ -16,6 +16,7 @@ const END_TIME_MAX: Duration = Duration::from_secs(40);
 const REGISTERS: usize = 2;
 const COUNTERS: usize = 2;
 const LOCKS: usize = 4;
+const PAYMENTS: usize = 2;
 const WATCHERS: usize = 4;
 
 /// Clients at work on an account. One that is dropped stops at once, as if its clients had lost power.
@@ -59,7 +60,9 @@ impl Round {
         for _ in 0..LOCKS {
             writers.spawn(locks(crew()));
         }
-        writers.spawn(payments(crew()));
+        for _ in 0..PAYMENTS {
+            writers.spawn(payments(crew()));
+        }
         writers.spawn(queue(crew()));
         writers.spawn(lists(crew()));
         for number in 0..WATCHERS {

@@ -25,6 +25,10 @@ pub async fn watcher(crew: Crew, number: usize) {
             (false, false) => 2,
         };
         worker.course.beat().await;
+        // Others are slower in using what they were told: the key has changed again when they come back.
+        if worker.random.chance(40) {
+            tokio::time::sleep(worker.random.millis(20..=300)).await;
+        }
         let body = json!({"ID": key, "Version": version, "Wait": wait_s});
         let told = worker.client.ask(Endpoint::Watch, body).await;
         if let Some(shown) = told.applied().and_then(|answer| answer["Version"].as_u64()) {
