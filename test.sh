@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")"
 
-./packages.sh cc curl faketime openssl pgbouncer postgresql prometheus strace
+./packages.sh cc curl faketime openssl pgbouncer postgresql prometheus python3 strace
 cargo test --workspace --locked "$@"
 if [ $# = 0 ]; then
     # The contract over HTTP once more, with every request on Poem's path. Of the workspace, as before: a package by itself

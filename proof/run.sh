@@ -14,7 +14,8 @@ fi
 # shellcheck disable=SC2086 # none or two words
 cargo build --release --locked --package cloud-dragon $features
 cargo build --release --locked --package dragon-simulation --package dragon-nemesis
+programs=${CARGO_TARGET_DIR:-target}/release
 found=0
-target/release/dragon-simulation --minutes 1 --first "$(date +%s)" --histories target || found=1
-target/release/dragon-nemesis matrix --minutes "${DRAGON_PROOF_MINUTES:-15}" --program target/release/cloud-dragon "$@" || found=1
+"$programs/dragon-simulation" --minutes 1 --first "$(date +%s)" --histories "$programs" || found=1
+"$programs/dragon-nemesis" matrix --minutes "${DRAGON_PROOF_MINUTES:-15}" --program "$programs/cloud-dragon" "$@" || found=1
 exit "$found"

@@ -90,8 +90,16 @@ impl Clues {
 
     fn read(&mut self, operation: &Operation, writers: &Writers) {
         let Some((status, body)) = operation.answer() else { return };
-        for entry in entries(body, "KV") {
+        for entry in entries(body, "KV").iter().chain(entries(&body["Response"], "KV")) {
             self.note_value(entry, writers);
+        }
+        // What was compared is told as well, if only that it was the same.
+        for set in entries(&operation.body, "KVSet").iter().filter(|_| status == 200) {
+            self.note(&set["IfVersion"], writers.setters.get(set["Key"].as_str().unwrap_or_default()));
+        }
+        if operation.endpoint == Endpoint::Watch && status == 204 {
+            let key = operation.body["ID"].as_str().unwrap_or_default();
+            self.note(&operation.body["Version"], writers.setters.get(key));
         }
         if operation.endpoint == Endpoint::Watch && status == 200 {
             self.note_value(body, writers);

@@ -65,11 +65,14 @@ fn add_changes<'a>(
             continue;
         };
         let counter = counters.entry(key).or_default();
-        counter.is_mixed |= add <= 0 || !change["IfEq"].is_null();
+        counter.is_mixed |= add <= 0 || !change["IfEq"].is_null() || applied.is_ambiguous(operation);
         match applied.fate(number, operation) {
             Fate::Applied => counter.sure += add,
             Fate::Maybe => counter.maybe += add,
-            Fate::Not => continue,
+            Fate::Not => {}
+        }
+        if matches!(operation.outcome, Outcome::NotApplied { .. }) {
+            continue;
         }
         let end_us = match operation.outcome {
             Outcome::Answered { returned_us, .. } | Outcome::NotApplied { returned_us } => returned_us,
@@ -113,17 +116,24 @@ enum Fate {
 }
 
 /// Which of several tries of the same request counts, where they carry an idempotency id.
+#[derive(Default)]
 struct Applied<'a> {
     /// The ids of which it is known that their request was applied, and the number of the first try.
     sure: BTreeSet<&'a str>,
     first: BTreeMap<&'a str, usize>,
+    bodies: BTreeMap<&'a str, &'a Value>,
+    /// Ids that several bodies were sent with.
+    ambiguous: BTreeSet<&'a str>,
 }
 
 impl<'a> Applied<'a> {
     fn gather(scope: &Scope<'a>) -> Self {
-        let mut applied = Self { sure: BTreeSet::new(), first: BTreeMap::new() };
+        let mut applied = Self::default();
         for (number, operation) in scope.operations() {
             let Some(id) = first_id(operation) else { continue };
+            if *applied.bodies.entry(id).or_insert(&operation.body) != &operation.body {
+                applied.ambiguous.insert(id);
+            }
             if !matches!(operation.outcome, Outcome::NotApplied { .. }) {
                 applied.first.entry(id).or_insert(number);
             }
@@ -135,6 +145,10 @@ impl<'a> Applied<'a> {
             }
         }
         applied
+    }
+
+    fn is_ambiguous(&self, operation: &Operation) -> bool {
+        first_id(operation).is_some_and(|id| self.ambiguous.contains(id))
     }
 
     fn fate(&self, number: usize, operation: &Operation) -> Fate {

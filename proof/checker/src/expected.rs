@@ -5,7 +5,7 @@ use bytes::Bytes;
 use dragon_core::cell::Cell;
 use dragon_core::layout;
 use dragon_core::verdict::{Rejection, Verdict};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The status and body of a verdict; `None` for verdicts that no client is told of in a run.
 pub(crate) fn answer(verdict: &Verdict) -> Option<(u16, Value)> {
@@ -13,7 +13,7 @@ pub(crate) fn answer(verdict: &Verdict) -> Option<(u16, Value)> {
     let refusal = match verdict {
         Verdict::Applied(applied) => return Some((200, without_times(&parsed(&applied.answer)?))),
         Verdict::Blocked(blocked) => {
-            let mut refusal = json!({"Code": "lock_timeout"});
+            let mut refusal = json!({"Code": "lock_timeout", "Till": 0});
             if !blocked.owner.is_empty() {
                 refusal["Owner"] = String::from_utf8_lossy(&blocked.owner).into();
             }
@@ -43,14 +43,19 @@ pub(crate) fn answer(verdict: &Verdict) -> Option<(u16, Value)> {
     Some((409, without_times(&refusal)))
 }
 
-/// A body without what tells the time, and without the sentence for people.
+/// A body with any whole number where it tells the time, and without the sentence for people.
 pub(crate) fn without_times(body: &Value) -> Value {
+    let forget = |fields: &mut Map<String, Value>| {
+        if let Some(till) = fields.get_mut("Till").filter(|till| till.is_u64()) {
+            *till = 0.into();
+        }
+    };
     let mut body = body.clone();
     if let Some(fields) = body.as_object_mut() {
-        fields.remove("Till");
         fields.remove("Message");
+        forget(fields);
         if let Some(Value::Object(response)) = fields.get_mut("Response") {
-            response.remove("Till");
+            forget(response);
         }
     }
     body

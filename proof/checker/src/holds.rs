@@ -102,7 +102,9 @@ impl Hold<'_> {
                 (self.till_s, self.leased_at) = (till_s, version);
             }
         }
-        if is_unknown || (is_applied && !ask.is_extend()) {
+        // One that only checks neither gives back nor changes the lease.
+        let may_end_it = is_unknown && !(ask.is_extend() && ask.dur_s == 0);
+        if may_end_it || (is_applied && !ask.is_extend()) {
             self.given_back_us = Some(self.given_back_us.unwrap_or(Moment::MAX).min(operation.called_us));
         }
         if is_applied && !ask.is_extend() {

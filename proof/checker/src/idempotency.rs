@@ -1,21 +1,21 @@
 //! Idempotency ids: at most one request is applied for each, and every later one is told what that was answered.
 
-use crate::ask::entries;
+use crate::ask::{Ask, entries};
 use crate::check::{Report, Scope};
 use crate::history::{Operation, Outcome};
+use dragon_core::layout::FINGERPRINT_BYTES;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub(crate) fn check(scope: &Scope<'_>, report: &mut Report) {
     let mut by_id: BTreeMap<&str, Vec<(usize, &Operation)>> = BTreeMap::new();
     for (number, operation) in scope.operations() {
-        let is_kept = operation.body["IdempotencyTTL"].is_null();
         for id in entries(&operation.body, "IdempotencyIDs").iter().filter_map(Value::as_str) {
-            if is_kept {
-                by_id.entry(id).or_default().push((number, operation));
-            }
+            by_id.entry(id).or_default().push((number, operation));
         }
     }
+    // One that may be forgotten meanwhile may also be used again.
+    by_id.retain(|_, uses| uses.iter().all(|(_, operation)| operation.body["IdempotencyTTL"].is_null()));
     for (id, uses) in by_id {
         report.looked_at.ids += 1;
         judge(scope, id, &uses, report);
@@ -40,6 +40,8 @@ fn judge(scope: &Scope<'_>, id: &str, uses: &[(usize, &Operation)], report: &mut
         report.looked_at.duplicates += 1;
         let response = &told["Response"];
         match first {
+            // An answer may have been too long to be kept.
+            _ if response.is_null() => {}
             Some((applied, answer)) if answer != response => {
                 let what = format!("{id} was answered {answer} first, and then {response}");
                 report.add("idempotency", scope.account, what, vec![applied, *number]);
@@ -54,8 +56,9 @@ fn judge(scope: &Scope<'_>, id: &str, uses: &[(usize, &Operation)], report: &mut
                 other.1.applied().is_some() || matches!(other.1.outcome, Outcome::Unknown { .. });
             other.0 != *number && is_applied && can_be(other.1)
         };
-        let same = uses.iter().filter(may_have).any(|(_, other)| other.body == operation.body);
-        let other = uses.iter().filter(may_have).any(|(_, other)| other.body != operation.body);
+        let own = fingerprint(operation);
+        let same = uses.iter().filter(may_have).any(|(_, other)| fingerprint(other) == own);
+        let other = uses.iter().filter(may_have).any(|(_, other)| fingerprint(other) != own);
         let is_wrong = if told["SameRequest"] == true { !same } else { !other };
         if is_wrong {
             let what = format!(
@@ -64,5 +67,13 @@ fn judge(scope: &Scope<'_>, id: &str, uses: &[(usize, &Operation)], report: &mut
             );
             report.add("idempotency", scope.account, what, vec![*number]);
         }
+    }
+}
+
+/// By which the core tells requests apart, whatever their spelling.
+fn fingerprint(operation: &Operation) -> Option<[u8; FINGERPRINT_BYTES]> {
+    match Ask::of(operation) {
+        Ok(Ask::Db(request)) => request.idempotency().map(|idempotency| idempotency.fingerprint),
+        Ok(Ask::Watch { .. } | Ask::List { .. }) | Err(_) => None,
     }
 }

@@ -7,7 +7,7 @@ pub(crate) fn check(scope: &Scope<'_>, report: &mut Report) {
     for (lock, holds) in holds::gather(scope) {
         for pair in holds.windows(2) {
             let [before, after] = pair else { continue };
-            if before.given_back_us.is_some() {
+            if before.given_back_us.is_some_and(|given_back_us| given_back_us <= after.returned_us) {
                 continue;
             }
             report.looked_at.takeovers += 1;

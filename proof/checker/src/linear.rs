@@ -43,6 +43,8 @@ struct Search<'a> {
     meta: Cell,
     asked: Vec<Asked<'a>>,
     clues: Clues,
+    /// The latest call among the writes that have returned: what comes after them comes after that.
+    since_us: Moment,
     configurations: usize,
 }
 
@@ -103,7 +105,7 @@ impl<'a> Search<'a> {
         let operations: Vec<_> =
             asked.iter().map(|asked| (asked.operation, &asked.ask, asked.effect)).collect();
         let clues = Clues::gather(&operations);
-        Ok(Self { history, meta, asked, clues, configurations: 0 })
+        Ok(Self { history, meta, asked, clues, since_us: 0, configurations: 0 })
     }
 
     fn events(&self) -> Vec<Event> {
@@ -139,6 +141,9 @@ impl<'a> Search<'a> {
                         return self.violated(&configurations, at);
                     }
                     configurations = after;
+                    if self.asked[at].effect != Effect::None {
+                        self.since_us = self.since_us.max(self.asked[at].operation.called_us);
+                    }
                     open.retain(|&other| other != at);
                 }
             }
@@ -183,7 +188,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             let is_untold = self.asked[other].effect == Effect::Some && self.clues.tell_nothing_of(revision);
-            for next in self.case(other, now_us).steps(&configuration.state) {
+            for next in self.case(configuration, other, now_us).steps(&configuration.state) {
                 let mut done = configuration.done.clone();
                 done.insert(done.partition_point(|&before| before < other), other);
                 let untold = is_untold.then_some((other, now_us));
@@ -192,7 +197,8 @@ impl<'a> Search<'a> {
         }
         if !self.clues.is_taken(revision) {
             for at in 0..configuration.state.orphans().len() {
-                let now = Span::between(&self.history.clock, 0, now_us);
+                let since_us = self.since_us(configuration);
+                let now = Span::between(&self.history.clock, since_us, now_us.max(since_us));
                 for state in Case::release(&configuration.state, at, now) {
                     let done = configuration.done.clone();
                     nexts.push(Configuration { state: Rc::new(state), done, untold: None });
@@ -236,17 +242,31 @@ impl<'a> Search<'a> {
         for &at in open {
             let Err(place) = configuration.done.binary_search(&at) else { continue };
             let is_placed = self.asked[at].effect == Effect::None
-                && self.case(at, now_us).steps(&configuration.state).iter().any(|next| !next.is_changed);
+                && self
+                    .case(configuration, at, now_us)
+                    .steps(&configuration.state)
+                    .iter()
+                    .any(|next| !next.is_changed);
             if is_placed {
                 configuration.done.insert(place, at);
+                // It may have seen which of two came first.
+                configuration.untold = None;
             }
         }
     }
 
-    fn case(&self, at: usize, now_us: Moment) -> Case<'_> {
+    /// No write that has taken effect in it was called after this, so whatever comes next comes later.
+    fn since_us(&self, configuration: &Configuration) -> Moment {
+        let done = configuration.done.iter().map(|at| &self.asked[*at]);
+        let writes = done.filter(|asked| asked.effect != Effect::None);
+        writes.map(|asked| asked.operation.called_us).max().unwrap_or(0).max(self.since_us)
+    }
+
+    fn case(&self, configuration: &Configuration, at: usize, now_us: Moment) -> Case<'_> {
         let Asked { operation, ask, has_rivals, .. } = &self.asked[at];
+        let from_us = operation.called_us.max(self.since_us(configuration));
         let till_us = operation.returned_us().map_or(now_us, |returned_us| returned_us.min(now_us));
-        let now = Span::between(&self.history.clock, operation.called_us, till_us.max(operation.called_us));
+        let now = Span::between(&self.history.clock, from_us, till_us.max(from_us));
         Case { ask, answer: operation.answer(), now, has_rivals: *has_rivals }
     }
 
@@ -322,8 +342,18 @@ fn rivals<'a>(history: &'a History, numbers: &[usize]) -> Rivals<'a> {
     rivals
 }
 
+/// How long, in microseconds, a server may take to find that a waiting client is gone.
+const GONE_UNSEEN_US: Moment = 10_000_000;
+
+/// Until when an operation may have stood in its lock's queue.
 fn end_us(operation: &Operation) -> Moment {
-    operation.returned_us().unwrap_or(Moment::MAX)
+    match operation.outcome {
+        Outcome::Answered { returned_us, .. } | Outcome::NotApplied { returned_us } => returned_us,
+        Outcome::Unknown { left_us } => {
+            let wait_s = LockAsk::of(operation).map_or(0, |ask| ask.wait_s);
+            left_us.max(operation.called_us + wait_s * 1_000_000) + GONE_UNSEEN_US
+        }
+    }
 }
 
 /// Whether another operation wanted the same lock at the same time.

@@ -83,7 +83,7 @@ fn nobody_sleeps(scope: &Scope<'_>, lock: &str, holds: &[Hold<'_>], report: &mut
             is_wanted_by(operation, lock)
                 && matches!(operation.outcome, Outcome::Unknown { .. })
                 && operation.called_us <= deadline_us
-                && end_us(operation) >= hold.called_us
+                && scope.patience.deadline_us(may_wait_till_us(operation)) >= hold.called_us
         };
         if scope.operations().any(|(_, operation)| may_be_elsewhere(operation)) {
             continue;
@@ -105,6 +105,12 @@ fn waits(operation: &Operation, lock: &str) -> bool {
 
 fn is_wanted_by(operation: &Operation, lock: &str) -> bool {
     LockAsk::of(operation).is_some_and(|ask| ask.wanted() == Some(lock))
+}
+
+/// Until when it may have waited, whether its client was there or not.
+fn may_wait_till_us(operation: &Operation) -> Moment {
+    let wait_s = LockAsk::of(operation).map_or(0, |ask| ask.wait_s);
+    end_us(operation).max(operation.called_us + wait_s * 1_000_000)
 }
 
 /// When the client was told, or went.

@@ -81,14 +81,16 @@ impl Case<'_> {
         let Some((status, body)) = self.answer else {
             // It may have been applied, and only that makes a difference.
             let is_applied = matches!(verdict, Verdict::Applied(_)) && !request.is_read();
-            return is_applied
-                .then(|| Next::after(state, chosen, self.now).unheard(request, decision, self.now));
+            let now = chosen_time(state, chosen, self.now).filter(|_| is_applied)?;
+            return Some(Next::after(state, chosen, now).unheard(request, decision, now));
         };
         if expected::answer(verdict)? != (status, expected::without_times(body)) {
             return None;
         }
-        let mut next = Next::after(state, chosen, self.now);
-        let now = next.narrow(request, verdict, body, (self.now, turn))?;
+        let mut next = Next { state: state.clone(), is_changed: false };
+        let now = chosen_time(state, chosen, self.now)?;
+        let now = next.narrow(request, verdict, body, (now, turn))?;
+        next.note(chosen, now);
         next.apply(decision, now);
         Some(next)
     }
@@ -131,6 +133,9 @@ impl Case<'_> {
         let is_asked = |cell: &Cell| cell.id().starts_with(prefix.as_str()) && cell.id() > after.as_str();
         for (cell, held) in state.of_kind(*kind).filter(|(cell, _)| is_asked(cell)) {
             let is_shown = shown.peek().is_some_and(|entry| entry[name] == cell.id());
+            if is_shown && left == 0 {
+                return None;
+            }
             if left == 0 {
                 // Beyond the page: only that there is more is told.
                 let may_be_more = held.life.at(self.now) != Is::Over;
@@ -177,6 +182,19 @@ impl Case<'_> {
         next.apply(decision, now);
         vec![next.state]
     }
+}
+
+/// When all that was chosen can be true at once, if ever: nothing is over before its end, nor alive after it.
+fn chosen_time(state: &State, chosen: &[(Cell, bool)], mut now: Span) -> Option<Span> {
+    for (cell, alive) in chosen {
+        let Some(Life::Until(end)) = state.get(cell).map(|held| held.life) else { continue };
+        if *alive {
+            now.max_ms = now.max_ms.min(end.max_ms.saturating_sub(1));
+        } else {
+            now.min_ms = now.min_ms.max(end.min_ms);
+        }
+    }
+    (now.min_ms <= now.max_ms).then_some(now)
 }
 
 fn revision_of(cell: &Cell, row: &Bytes) -> u64 {
@@ -256,7 +274,9 @@ impl Next {
                 self.narrow_life(&held.cell, till).then_some(now)
             }
             // One that is refused for others' sake may be told of a lease that is over, or of none.
-            (Verdict::Blocked(_), _) if turn == Turn::Queued => (till.min_ms <= now.max_ms).then_some(now),
+            (Verdict::Blocked(blocked), _) if turn == Turn::Queued && blocked.handle == 0 => {
+                (till.min_ms <= now.max_ms).then_some(now)
+            }
             (Verdict::Blocked(blocked), _) => self.narrow_life(&blocked.cell, till).then_some(now),
             _ => Some(now),
         }

@@ -25,7 +25,8 @@ impl Span {
     /// The milliseconds of a whole second.
     #[must_use]
     pub fn second(second: u64) -> Self {
-        Self { min_ms: second * 1_000, max_ms: second * 1_000 + 999 }
+        let min_ms = second.saturating_mul(1_000);
+        Self { min_ms, max_ms: min_ms.saturating_add(999) }
     }
 
     /// What both allow, if anything.
@@ -38,7 +39,7 @@ impl Span {
     /// So much later.
     #[must_use]
     pub fn plus_ms(self, ms: u64) -> Self {
-        Self { min_ms: self.min_ms + ms, max_ms: self.max_ms.saturating_add(ms) }
+        Self { min_ms: self.min_ms.saturating_add(ms), max_ms: self.max_ms.saturating_add(ms) }
     }
 
     /// So much earlier.

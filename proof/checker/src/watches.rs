@@ -4,7 +4,7 @@ use crate::ask::entries;
 use crate::check::{Report, Scope};
 use crate::history::{Endpoint, Moment, Operation, Outcome};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) fn check(scope: &Scope<'_>, report: &mut Report) {
     let writes = Writes::gather(scope);
@@ -22,7 +22,7 @@ pub(crate) fn check(scope: &Scope<'_>, report: &mut Report) {
         let version = body["Version"].as_u64().unwrap_or(0);
         if status == 200 && version > 0 {
             let chain = chains.entry((operation.client, key)).or_insert((0, number));
-            if version <= chain.0 {
+            if version < chain.0 {
                 let what = format!("the versions of {key} go from {} to {version} for one watcher", chain.0);
                 report.add("watches", scope.account, what, vec![chain.1, number]);
             }
@@ -59,9 +59,14 @@ fn on_time(
 }
 
 /// What is known of each key's writes.
+#[derive(Default)]
 struct Writes<'a> {
     /// Version and when it was known to be there.
     versions: BTreeMap<&'a str, Vec<(u64, Moment)>>,
+    /// By when a version had expired, at the latest.
+    expiries: BTreeMap<(&'a str, u64), Moment>,
+    /// Keys that somebody has deleted or let expire, or may have.
+    may_vanish: BTreeSet<&'a str>,
     /// The last moment at which a write of the key can have been under way; none where there is no telling.
     quiet_from_us: BTreeMap<&'a str, Option<Moment>>,
     /// The last list of all values: when it was called, and what it shows.
@@ -70,7 +75,7 @@ struct Writes<'a> {
 
 impl<'a> Writes<'a> {
     fn gather(scope: &Scope<'a>) -> Self {
-        let mut writes = Self { versions: BTreeMap::new(), quiet_from_us: BTreeMap::new(), last_list: None };
+        let mut writes = Self::default();
         for (_, operation) in scope.operations() {
             if is_whole_list(operation) {
                 writes.last_list = Some(operation);
@@ -78,6 +83,7 @@ impl<'a> Writes<'a> {
             for set in entries(&operation.body, "KVSet") {
                 if let Some(key) = set["Key"].as_str() {
                     writes.note(key, set, operation);
+                    writes.note_end(scope, key, set, operation);
                 }
             }
         }
@@ -104,11 +110,28 @@ impl<'a> Writes<'a> {
         }
     }
 
-    /// When it was known that the key no longer has this version. Versions don't come back; not to exist may.
+    fn note_end(&mut self, scope: &Scope<'_>, key: &'a str, set: &Value, operation: &Operation) {
+        let ttl_s = set["TTL"].as_u64();
+        if ttl_s.is_some() || set["Delete"] == true {
+            self.may_vanish.insert(key);
+        }
+        let version = operation.applied().and_then(|body| body["Version"].as_u64());
+        if let (Some(ttl_s), Some(version), Some(returned_us)) = (ttl_s, version, operation.returned_us()) {
+            let clock = &scope.history.clock;
+            let off_us = (clock.zero_ms_max - clock.zero_ms_min + 2) * 1_000;
+            self.expiries.insert((key, version), returned_us + ttl_s * 1_000_000 + off_us);
+        }
+    }
+
+    /// When it was known that the key no longer has this version. Versions don't come back; not to exist may, where
+    /// somebody deletes the key, or lets it expire.
     fn changed_us(&self, key: &str, seen: u64) -> Option<Moment> {
-        let versions = self.versions.get(key)?;
-        let later = versions.iter().filter(|(version, _)| seen > 0 && *version > seen);
-        later.map(|(_, known_us)| *known_us).min()
+        if seen == 0 && self.may_vanish.contains(key) {
+            return None;
+        }
+        let later = self.versions.get(key).into_iter().flatten().filter(|(version, _)| *version > seen);
+        let expiry = self.expiries.get(&(key, seen)).copied();
+        later.map(|(_, known_us)| *known_us).chain(expiry).min()
     }
 
     /// The key's last version, where this watch began after all writes and the last list tells it.

@@ -1,6 +1,6 @@
 //! The command: the whole matrix, one campaign, or a second look at a history that was kept.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
 use dragon_nemesis::campaign::{Plan, Tally, arguments, matrix, read_and_check, run, table};
 use dragon_nemesis::cluster::{Settings, Store};
@@ -10,6 +10,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs real Cloud Dragon processes under faults and checks what their clients were told.
 #[derive(Debug, Parser)]
@@ -70,7 +71,7 @@ struct Common {
     /// The server program, `cloud-dragon`.
     #[arg(long, env = "DRAGON_NEMESIS_PROGRAM")]
     program: PathBuf,
-    /// Where logs, data and bad histories go.
+    /// Where logs, data and bad histories go, each run in a folder of its own.
     #[arg(long, default_value = "target/nemesis")]
     folder: PathBuf,
     /// Which faults come when follows from it; what they meet does not. By the time of day when not given.
@@ -82,7 +83,15 @@ fn main() -> anyhow::Result<ExitCode> {
     let log = tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr);
     log.with_ansi(std::io::stderr().is_terminal()).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run_command(Arguments::parse().command))
+    runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate())?;
+        // Whichever way it ends, the runtime drops the campaigns, and they end their processes.
+        tokio::select! {
+            code = run_command(Arguments::parse().command) => code,
+            _ = terminated.recv() => bail!("told to end"),
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        }
+    })
 }
 
 async fn run_command(command: Command) -> anyhow::Result<ExitCode> {
@@ -102,6 +111,7 @@ async fn run_command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run { store, seconds, faults, clocks, disks, until_problem, common } => {
             let seed = common.seed();
             let Common { program, folder, .. } = common;
+            let folder = folder.join(format!("{seed}"));
             let settings =
                 Settings { program, store, folder, seed, clocks, disks, arguments: arguments(store) };
             let faults = if faults.is_empty() { settings.supported() } else { faults };
@@ -109,8 +119,8 @@ async fn run_command(command: Command) -> anyhow::Result<ExitCode> {
             (vec![Plan { name: store.to_string(), settings, faults, duration, until_problem }], 1)
         }
     };
-    // Tasks of their own: what one has to wait for must not hold up the others.
-    let campaigns = stream::iter(plans).map(|plan| async { tokio::spawn(campaign(plan)).await? });
+    ensure!(!plans.is_empty(), "there is no campaign for these stores");
+    let campaigns = stream::iter(plans).map(campaign);
     let tallies: Vec<Tally> = campaigns.buffered(jobs.max(1)).try_collect().await?;
     println!("\n{}", table(&tallies));
     Ok(exit_code(tallies.iter().all(Tally::is_clean)))
@@ -118,18 +128,23 @@ async fn run_command(command: Command) -> anyhow::Result<ExitCode> {
 
 /// Runs a campaign and tells what it found. One that can't be run to its end is a problem, not the end of all.
 async fn campaign(plan: Plan) -> anyhow::Result<Tally> {
-    let folder = &plan.settings.folder;
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).with_context(|| format!("{} can't be removed", folder.display()))?;
-    }
-    std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
+    let folder = plan.settings.folder.clone();
+    std::fs::create_dir_all(&folder).with_context(|| format!("{} can't be made", folder.display()))?;
+    let is_empty = std::fs::read_dir(&folder)?.next().is_none();
+    ensure!(
+        is_empty,
+        "{} is not empty: it has what an earlier run with this seed has left",
+        folder.display()
+    );
     println!("{} for {} s, seed {}", plan.name, plan.duration.as_secs(), plan.settings.seed);
-    let tally = run(&plan).await.unwrap_or_else(|error| Tally {
-        name: plan.name.clone(),
-        problems: vec![format!("the campaign ended: {error:#}")],
-        ..Tally::default()
-    });
-    println!("{} is over after {} rounds", plan.name, tally.rounds);
+    let mut tally = Tally::new(&plan.name, &plan.faults);
+    // A task of its own: what it has to wait for must not hold up the others, nor must its panic end them.
+    match tokio::spawn(async move { run(&plan).await }).await {
+        Ok(Ok(ran)) => tally = ran,
+        Ok(Err(error)) => tally.problems.push(format!("the campaign ended: {error:#}")),
+        Err(error) => tally.problems.push(format!("the campaign ended: {error}")),
+    }
+    println!("{} is over after {} rounds", tally.name, tally.rounds);
     for (fault, times) in &tally.strikes {
         println!("  {times} x {fault}");
     }

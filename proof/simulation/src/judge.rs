@@ -19,7 +19,7 @@ pub struct Judged {
     /// The checkers' report.
     pub report: Report,
     /// What must not be, in words: the report's violations, panics, a run without an end.
-    pub faults: Vec<String>,
+    pub problems: Vec<String>,
 }
 
 impl Judged {
@@ -27,7 +27,7 @@ impl Judged {
     /// search's bounds are no such thing; they are in the [`report`](Self::report).
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.faults.is_empty()
+        self.problems.is_empty()
     }
 }
 
@@ -37,12 +37,12 @@ pub fn judge(seed: u64, bug: Option<Bug>) -> Judged {
     let run = run(seed, bug);
     let grace_us = GRACE_US + SLOW_STEPS * Plan::new(seed, bug).delay_ms_max * 1_000;
     let report = check(&run.history, &Expectations { grace_us });
-    let mut faults: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
+    let mut problems: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
     if run.panics > 0 {
-        faults.push(format!("{} tasks panicked", run.panics));
+        problems.push(format!("{} tasks panicked", run.panics));
     }
     if !run.has_ended {
-        faults.push("the run does not end".to_owned());
+        problems.push("the run does not end".to_owned());
     }
-    Judged { run, report, faults }
+    Judged { run, report, problems }
 }

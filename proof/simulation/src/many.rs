@@ -37,8 +37,8 @@ pub struct Total {
     pub digest: u64,
     /// How long it took.
     pub took: Duration,
-    /// The lowest seed that was found faulty; those after it need not have been played.
-    pub faulty: Option<Box<Judged>>,
+    /// The lowest seed that was found bad; those after it need not have been played.
+    pub bad: Option<Box<Judged>>,
 }
 
 impl Total {
@@ -51,8 +51,8 @@ impl Total {
         }
         self.digest ^= judged.run.digest.wrapping_mul(2 * judged.run.seed + 1);
         let is_lower = |known: &Judged| known.run.seed > judged.run.seed;
-        if !judged.is_clean() && self.faulty.as_deref().is_none_or(is_lower) {
-            self.faulty = Some(Box::new(judged));
+        if !judged.is_clean() && self.bad.as_deref().is_none_or(is_lower) {
+            self.bad = Some(Box::new(judged));
         }
     }
 
@@ -63,7 +63,7 @@ impl Total {
     }
 }
 
-/// Plays them until one is found faulty.
+/// Plays them until one is found bad.
 ///
 /// # Panics
 /// When a thread does.

@@ -11,7 +11,7 @@ const SEEDS: u64 = 40;
 fn assert_clean(seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let judged = judge(seed, None);
-        assert!(judged.is_clean(), "seed {seed}: {:#?}", judged.faults);
+        assert!(judged.is_clean(), "seed {seed}: {:#?}", judged.problems);
     }
 }
 

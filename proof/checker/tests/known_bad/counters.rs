@@ -62,3 +62,12 @@ fn mixed_counters_have_no_sum() {
     let story = add(Story::new(), (0, 10), 1, 1, 1).db((20, 30), set(json!(9)), 200, answer);
     assert_eq!(ends_at(story, 9).is_clean().looked_at.sums, 0);
 }
+
+#[test]
+fn a_later_try_counts_as_a_change_after_the_last_look() {
+    let pay = json!({"IdempotencyIDs": ["i"], "Atomic": [{"Key": "c", "Add": 1}]});
+    let story = add(Story::new(), (0, 1), 3, 3, 1).lost((2, 5), pay.clone());
+    let page = json!({"Counters": [{"Key": "c", "Value": 3}]});
+    let looked = story.told((20, 30), Endpoint::List, json!({"Kind": "Counters"}), 200, page);
+    looked.db((100, 110), pay, 200, json!({"Atomic": [{"Key": "c", "Value": 4}], "Version": 2})).is_clean();
+}

@@ -15,4 +15,6 @@ fn a_lease_ends_at_its_till() {
     };
     assert_eq!(story(5).is_clean().looked_at.takeovers, 1);
     story(4).is_refused_by("leases");
+    // Giving back what was lost by then excuses nothing.
+    story(4).lost((20_000, 20_010), json!({"UnlockID": "l", "Unlock": 1})).is_refused_by("leases");
 }

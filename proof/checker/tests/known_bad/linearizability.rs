@@ -203,3 +203,84 @@ fn what_has_to_wait_for_a_lease_comes_after_what_was_asked_later() {
         .told((9_100, 9_110), Endpoint::List, json!({"Kind": "Locks"}), 200, list)
         .is_clean();
 }
+
+#[test]
+fn a_queue_that_nobody_is_in_any_more_refuses_nobody() {
+    let take = |wait_s: u64| json!({"LockID": "l", "LockDur": 10, "LockWait": wait_s});
+    let free = || json!({"Code": "lock_timeout", "Till": ZERO_S});
+    let gone = || Story::new().lost((0, 100), take(5));
+    gone().db((6_000, 6_010), take(0), 409, free()).is_clean();
+    gone().db((60_000, 60_010), take(0), 409, free()).is_refused_by(CHECKER);
+    // Where the lock is held, its own end must be told.
+    let got = json!({"Lock": 1, "Till": ZERO_S + 10, "Version": 1});
+    let held = Story::new().db((0, 10), take(0), 200, got).lost((20, 100), take(5));
+    held.db((500, 510), take(0), 409, free()).is_refused_by(CHECKER);
+}
+
+#[test]
+fn what_comes_later_comes_at_a_later_time() {
+    let short = json!({"KVSet": [{"Key": "r", "Value": 1, "TTL": 10}]});
+    let both = json!({"KVGet": [{"Key": "k"}, {"Key": "r"}]});
+    let shown = json!({"KV": [read("k", 2, 1)["KV"][0], read("r", 1, 1)["KV"][0]]});
+    Story::new()
+        .db((0, 10), short, 200, version(1))
+        .db((50_000, 50_010), set("k", 1), 200, version(2))
+        .db((20, 100_000), both, 200, shown)
+        .is_refused_by(CHECKER);
+}
+
+#[test]
+fn what_is_seen_at_once_is_seen_at_one_time() {
+    let take = |lock: &str| json!({"LockID": lock, "LockDur": 10, "KVGet": [{"Key": "k"}]});
+    let set = json!({"LockID": "m", "LockDur": 10, "KVSet": [{"Key": "k", "Value": 1, "TTL": 30}]});
+    let got = |handle: u64, second: u64| json!({"Lock": handle, "Till": ZERO_S + second, "Version": handle});
+    let mut without = got(2, 15);
+    without["KV"] = nothing("k")["KV"].clone();
+    let story = Story::new().clock_off_by(60_000).db((0, 10), set, 200, got(1, 10));
+    story.db((5_000, 5_010), take("n"), 200, without).is_refused_by(CHECKER);
+}
+
+#[test]
+fn reads_between_two_lost_ones_tell_their_order() {
+    let add = |key: &str| json!({"Atomic": [{"Key": key, "Add": 1}]});
+    let both = json!({"Atomic": [{"Key": "c"}, {"Key": "d"}]});
+    let shown = |c: i64, d: i64| json!({"Atomic": [{"Key": "c", "Value": c}, {"Key": "d", "Value": d}]});
+    Story::new()
+        .lost((0, 5), add("d"))
+        .lost((1, 5), add("c"))
+        .db((10, 50), both.clone(), 200, shown(1, 0))
+        .db((30, 40), both, 200, shown(1, 1))
+        .is_clean();
+}
+
+#[test]
+fn a_kept_answer_tells_versions_too() {
+    let once = json!({"IdempotencyIDs": ["i"], "KVGet": [{"Key": "l"}]});
+    let response = read("l", 2, 1);
+    let duplicate =
+        json!({"Code": "duplicate_request", "ID": "i", "SameRequest": true, "Response": response});
+    Story::new()
+        .lost((0, 5), set("l", 1))
+        .lost((1, 5), set("k", 1))
+        .lost((10, 11), once.clone())
+        .db((20, 30), once, 409, duplicate)
+        .is_clean();
+}
+
+#[test]
+fn a_page_is_no_longer_than_its_limit() {
+    let short = json!({"KVSet": [{"Key": "b", "Value": 2, "TTL": 1}]});
+    let entry = |key: &str, number: u64| json!({"Key": key, "Version": number, "Value": number});
+    let page = json!({"KV": [entry("a", 1), entry("b", 2)]});
+    Story::new()
+        .db((0, 10), set("a", 1), 200, version(1))
+        .db((11, 20), short, 200, version(2))
+        .told((1_012, 1_013), Endpoint::List, json!({"Limit": 1}), 200, page)
+        .is_refused_by(CHECKER);
+}
+
+#[test]
+fn a_grant_tells_its_end() {
+    let take = json!({"LockID": "l", "LockDur": 10});
+    Story::new().db((0, 10), take, 200, json!({"Lock": 1, "Version": 1})).is_refused_by(CHECKER);
+}

@@ -97,3 +97,27 @@ fn nobody_sleeps_on_a_free_lock() {
         .db((20, 10_000), take(10, 20), 200, expired)
         .is_refused_by(CHECKER);
 }
+
+#[test]
+fn one_whose_client_is_gone_may_have_the_lock() {
+    let gone = json!({"IdempotencyIDs": ["i"], "LockID": "l", "LockDur": 30, "LockWait": 20});
+    let refusal = json!({"Code": "lock_timeout", "Till": ZERO_S + 32});
+    Story::new()
+        .db((0, 10), take(30, 0), 200, got(1, 30))
+        .lost((20, 100), gone)
+        .db((200, 1_020), take(30, 20), 200, got(3, 31))
+        .db((1_000, 1_010), unlock(1), 200, json!({}))
+        .db((2_000, 2_010), unlock(3), 200, json!({}))
+        .db((1_500, 11_500), take(30, 10), 409, refusal)
+        .is_clean();
+}
+
+#[test]
+fn a_lost_check_ends_no_hold() {
+    let check = json!({"LockID": "l", "UnlockID": "l", "Unlock": 1, "LockDur": 0});
+    Story::new()
+        .db((0, 10), take(5, 0), 200, got(1, 5))
+        .lost((20, 30), check)
+        .db((900, 1_020), take(5, 2), 200, got(2, 6))
+        .is_refused_by(CHECKER);
+}

@@ -62,3 +62,21 @@ fn the_last_version_is_seen() {
     ended(2).is_clean();
     ended(1).is_refused_by(CHECKER);
 }
+
+#[test]
+fn creation_and_expiry_wake() {
+    let created = |till_ms: u64| {
+        let story = Story::new().db((1_000, 1_010), set(1), 200, json!({"Version": 1}));
+        watch(story, (0, till_ms), 0, Some(1))
+    };
+    created(1_100).is_clean();
+    created(9_000).is_refused_by(CHECKER);
+    let short = json!({"KVSet": [{"Key": "k", "Value": 1, "TTL": 1}]});
+    let expired = |till_ms: u64| {
+        let story = Story::new().db((0, 10), short.clone(), 200, json!({"Version": 1}));
+        let body = json!({"ID": "k", "Version": 1, "Wait": 10});
+        story.told((20, till_ms), Endpoint::Watch, body, 200, json!({"Key": "k", "Version": 0}))
+    };
+    expired(1_100).is_clean();
+    expired(9_000).is_refused_by(CHECKER);
+}

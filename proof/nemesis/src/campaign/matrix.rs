@@ -2,6 +2,7 @@
 
 use super::run::Plan;
 use crate::cluster::{Settings, Store};
+use crate::faults::Fault;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,6 +31,10 @@ const SHARES: [Share; 10] = [
     share(Store::FoundationDb { frontends: 3 }, true, false, 1),
 ];
 
+/// What is done while clocks jump: that, and what has a server look at its clock anew.
+const WITH_CLOCKS: [Fault; 4] =
+    [Fault::ClockJumps, Fault::FrontendPaused, Fault::FrontendKilled, Fault::FrontendRestarted];
+
 /// Further arguments of the server: the embedded store moves its log into its database all the time, or else it hardly would.
 #[must_use]
 pub fn arguments(store: Store) -> Vec<String> {
@@ -51,13 +56,17 @@ pub fn matrix(stores: &[Store], program: &Path, folder: &Path, seed: u64, durati
         let settings = Settings {
             program: program.to_owned(),
             store,
-            folder: folder.join(format!("{number}")),
+            folder: folder.join(format!("{seed}-{number}")),
             seed: seed.wrapping_add(number as u64),
             clocks,
             disks,
             arguments: arguments(store),
         };
-        let faults = settings.supported();
+        let mut faults = settings.supported();
+        if clocks {
+            // What else can be done comes without turned clocks.
+            faults.retain(|fault| WITH_CLOCKS.contains(fault));
+        }
         Plan { name, settings, faults, duration: duration * own / parts.max(1), until_problem: false }
     };
     shares.iter().enumerate().map(plan).collect()

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 #[must_use]
 pub fn table(tallies: &[Tally]) -> String {
     let mut table = String::from(
-        "| campaign | rounds | operations | answered | not applied | unknown | faults | grants | queued pairs | served waiters | \
-         takeovers | woken watches | sums | duplicates | verdict |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| campaign | rounds | operations | answered | not applied | unknown | faults | kinds | grants | queued pairs | served waiters | \
+         takeovers | woken watches | sums | duplicates | verdict |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for tally in tallies {
         let Tally { name, rounds, totals, looked_at, .. } = tally;
@@ -18,13 +18,15 @@ pub fn table(tallies: &[Tally]) -> String {
         let (operations, not_applied, unknown) = (totals.all(), with("not applied"), with("unknown"));
         let answered = operations - not_applied - unknown;
         let faults: usize = tally.strikes.values().sum();
+        let (all, left_out) = (tally.strikes.len(), tally.kinds_left_out());
+        let kinds = if left_out == 0 { format!("{all}") } else { format!("{} of {all}", all - left_out) };
         let verdict = match tally.problems.len() {
             _ if tally.is_clean() => "clean".into(),
             problems => format!("**{problems} problems**"),
         };
         writeln!(
             table,
-            "| {name} | {rounds} | {operations} | {answered} | {not_applied} | {unknown} | {faults} | {} | {} | {} | {} | {} | {} | {} | {verdict} |",
+            "| {name} | {rounds} | {operations} | {answered} | {not_applied} | {unknown} | {faults} | {kinds} | {} | {} | {} | {} | {} | {} | {} | {verdict} |",
             looked_at.grants,
             looked_at.queued_pairs,
             looked_at.served_waiters,

@@ -2,7 +2,7 @@
 
 use crate::faults::Fault;
 use crate::load::Totals;
-use dragon_checker::Report;
+use dragon_checker::{LookedAt, Report};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -11,27 +11,40 @@ use std::path::Path;
 pub struct Tally {
     /// What was tried, for the table.
     pub name: String,
-    /// Rounds, each with an account of its own.
+    /// Rounds, each with fresh accounts.
     pub rounds: usize,
     /// Operations by kind and outcome.
     pub totals: Totals,
-    /// Faults and how often each was struck.
-    pub strikes: BTreeMap<String, usize>,
+    /// Faults that could be struck, and how often each was.
+    pub strikes: BTreeMap<Fault, usize>,
     /// How much the special checkers had to look at.
-    pub looked_at: dragon_checker::LookedAt,
-    /// Violations, undecided accounts, answers that the contract does not name, processes that died by themselves.
+    pub looked_at: LookedAt,
+    /// Violations, undecided accounts, answers that the contract does not name, what could not go on.
     pub problems: Vec<String>,
 }
 
 impl Tally {
+    /// That of a campaign which is to strike these faults.
+    #[must_use]
+    pub fn new(name: &str, faults: &[Fault]) -> Self {
+        let strikes = faults.iter().map(|fault| (*fault, 0)).collect();
+        Self { name: name.to_owned(), strikes, ..Self::default() }
+    }
+
     /// Whether there is nothing to complain of, and something was looked at.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty() && self.rounds > 0
     }
 
+    /// Faults that were not struck once: the campaign was too short for them.
+    #[must_use]
+    pub fn kinds_left_out(&self) -> usize {
+        self.strikes.values().filter(|times| **times == 0).count()
+    }
+
     pub(super) fn struck(&mut self, fault: Fault) {
-        *self.strikes.entry(fault.to_string()).or_default() += 1;
+        *self.strikes.entry(fault).or_default() += 1;
     }
 
     pub(super) fn take_in(&mut self, round: &str, report: &Report, kept: Option<&Path>) {

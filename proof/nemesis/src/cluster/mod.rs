@@ -43,6 +43,12 @@ impl Cluster {
     /// Where a program is missing or does not start; with the end of its log.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
         ensure!(settings.store.frontends() > 0, "a cluster needs a frontend");
+        // The processes run in it, and are told of files in it.
+        let folder = settings.folder.canonicalize();
+        let folder = folder.with_context(|| format!("the folder {}", settings.folder.display()))?;
+        let program = settings.program.canonicalize();
+        let program = program.with_context(|| format!("the program {}", settings.program.display()))?;
+        let settings = &Settings { folder, program, ..settings.clone() };
         let backing =
             Backing::start(settings).await.with_context(|| format!("the store: {}", settings.store))?;
         let mut cluster =

