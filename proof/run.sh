@@ -1,8 +1,8 @@
 #!/bin/sh
 # The proof under faults in one command: the simulation, then real processes of every store that is here under every fault,
-# with a table at the end. Exits with 1 if anything was found. About 20 minutes, beside building.
+# with a table at the end. Exits with 1 if anything was found. About a quarter of an hour, beside building.
 #
-# DRAGON_PROOF_MINUTES changes how long the real processes run (15); arguments go to `dragon-nemesis matrix`.
+# DRAGON_PROOF_MINUTES changes how long the real processes run (12); arguments go to `dragon-nemesis matrix`.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -17,5 +17,5 @@ cargo build --release --locked --package dragon-simulation --package dragon-neme
 programs=${CARGO_TARGET_DIR:-target}/release
 found=0
 "$programs/dragon-simulation" --minutes 1 --first "$(date +%s)" --histories "$programs" || found=1
-"$programs/dragon-nemesis" matrix --minutes "${DRAGON_PROOF_MINUTES:-15}" --program "$programs/cloud-dragon" "$@" || found=1
+"$programs/dragon-nemesis" matrix --minutes "${DRAGON_PROOF_MINUTES:-12}" --program "$programs/cloud-dragon" "$@" || found=1
 exit "$found"

@@ -44,7 +44,7 @@ pub enum Fault {
     /// Nothing comes through between frontends and store while connections stay open, or frontends' sides are reset
     /// and the store is not told; for 1 to 5 s, then all are reset.
     StoreHalfOpen,
-    /// The store's processes are killed, and started again: Postgres at once, FoundationDB after up to 1.5 s.
+    /// The store ends at once and is started again: Postgres by an immediate restart, FoundationDB by SIGKILL. Postgres at once, FoundationDB after up to 1.5 s.
     StoreCrashed,
     /// The store's processes stand still for 0.3 to 4 s.
     StorePaused,
