@@ -3,6 +3,7 @@
 use crate::history::{History, Moment};
 use crate::linear::{self, Finding};
 use crate::patience::Patience;
+use crate::span::Clock;
 use crate::{counters, idempotency, leases, locks, watches};
 use std::fmt;
 
@@ -108,9 +109,10 @@ impl Report {
 pub fn check(history: &History, expectations: &Expectations) -> Report {
     let mut report = Report::default();
     let patience = Patience::new(expectations.grace_us, &history.disturbances);
+    let clock = Clock::of(history);
     for (account, numbers) in linear::by_account(history) {
         report.accounts += 1;
-        match linear::check(history, account, &numbers) {
+        match linear::check(history, &clock, account, &numbers) {
             Finding::Linearizable => {}
             Finding::Violated { operation, why } => {
                 report.add("linearizability", account, why, vec![operation])

@@ -65,6 +65,11 @@ pub(crate) fn is_lock_timeout(answer: Option<(u16, &Value)>) -> bool {
     answer.is_some_and(|(status, body)| status == 409 && body["Code"] == "lock_timeout")
 }
 
+/// Whether an answer tells its request's revision.
+pub(crate) fn has_version(answer: &Bytes) -> bool {
+    serde_json::from_slice::<Value>(answer).is_ok_and(|answer| answer["Version"].is_u64())
+}
+
 /// The handle of the lock that the request took.
 pub(crate) fn granted(verdict: &Verdict) -> Option<u64> {
     match verdict {

@@ -8,16 +8,16 @@
 //!
 //! What keeps the search small is the contract: an applied write takes exactly one revision, and most answers tell which. So
 //! an operation whose revision is known happens at that revision or not at all, and one whose fate is unknown
-//! only at a revision that no other one took. Of those of unknown fate that ask the same, the first comes first; and two that
-//! follow each other and touch nothing in common are tried in one order only, where no answer tells which of them took
-//! which revision.
+//! only at a revision that no other one took. Of those of unknown fate that ask the same, the first comes first. And where no
+//! answer tells what was written at a revision, states need not differ by it: whichever of two came first, if they touch
+//! nothing in common, the state is the same.
 
 use crate::ask::{Ask, LockAsk};
 use crate::clues::{Clues, Effect};
 use crate::expected;
 use crate::history::{History, Moment, Operation, Outcome};
 use crate::model::Case;
-use crate::span::Span;
+use crate::span::Clock;
 use crate::state::State;
 use dragon_core::cell::{Account, Cell};
 use std::collections::{BTreeMap, HashSet};
@@ -39,7 +39,7 @@ pub(crate) enum Finding {
 
 /// An account's operations, in the order of their calls.
 struct Search<'a> {
-    history: &'a History,
+    clock: &'a Clock,
     meta: Cell,
     asked: Vec<Asked<'a>>,
     clues: Clues,
@@ -63,8 +63,6 @@ struct Configuration {
     state: Rc<State>,
     /// Operations under way that have taken effect, in order of their numbers.
     done: Vec<usize>,
-    /// The one that did so last, if nothing tells at which revision, and the bound of the time at which it did.
-    untold: Option<(usize, Moment)>,
 }
 
 enum Event {
@@ -73,15 +71,20 @@ enum Event {
 }
 
 /// Checks one account: `numbers` are its operations in the history.
-pub(crate) fn check(history: &History, account: &str, numbers: &[usize]) -> Finding {
-    match Search::new(history, account, numbers) {
+pub(crate) fn check(history: &History, clock: &Clock, account: &str, numbers: &[usize]) -> Finding {
+    match Search::new(history, clock, account, numbers) {
         Ok(mut search) => search.run(),
         Err(finding) => finding,
     }
 }
 
 impl<'a> Search<'a> {
-    fn new(history: &'a History, account: &str, numbers: &[usize]) -> Result<Self, Finding> {
+    fn new(
+        history: &'a History,
+        clock: &'a Clock,
+        account: &str,
+        numbers: &[usize],
+    ) -> Result<Self, Finding> {
         let rivals = rivals(history, numbers);
         let mut asked = Vec::new();
         for &number in numbers {
@@ -105,7 +108,7 @@ impl<'a> Search<'a> {
         let operations: Vec<_> =
             asked.iter().map(|asked| (asked.operation, &asked.ask, asked.effect)).collect();
         let clues = Clues::gather(&operations);
-        Ok(Self { history, meta, asked, clues, since_us: 0, configurations: 0 })
+        Ok(Self { clock, meta, asked, clues, since_us: 0, configurations: 0 })
     }
 
     fn events(&self) -> Vec<Event> {
@@ -122,7 +125,7 @@ impl<'a> Search<'a> {
     }
 
     fn run(&mut self) -> Finding {
-        let mut configurations = vec![Configuration { state: Rc::default(), done: Vec::new(), untold: None }];
+        let mut configurations = vec![Configuration { state: Rc::default(), done: Vec::new() }];
         let mut open: Vec<usize> = Vec::new();
         for event in self.events() {
             match event {
@@ -184,24 +187,21 @@ impl<'a> Search<'a> {
         let revision = configuration.state.revision(&self.meta) + 1;
         let mut nexts = Vec::new();
         for &other in open {
-            if !self.is_next(configuration, other, (revision, now_us)) {
+            if !self.is_next(configuration, other, revision) {
                 continue;
             }
-            let is_untold = self.asked[other].effect == Effect::Some && self.clues.tell_nothing_of(revision);
             for next in self.case(configuration, other, now_us).steps(&configuration.state) {
                 let mut done = configuration.done.clone();
                 done.insert(done.partition_point(|&before| before < other), other);
-                let untold = is_untold.then_some((other, now_us));
-                nexts.push(Configuration { state: Rc::new(next.state), done, untold });
+                nexts.push(Configuration { state: Rc::new(next.state), done });
             }
         }
         if !self.clues.is_taken(revision) {
             for at in 0..configuration.state.orphans().len() {
-                let since_us = self.since_us(configuration);
-                let now = Span::between(&self.history.clock, since_us, now_us.max(since_us));
+                let now = self.clock.between(self.since_us, now_us.max(self.since_us));
                 for state in Case::release(&configuration.state, at, now) {
                     let done = configuration.done.clone();
-                    nexts.push(Configuration { state: Rc::new(state), done, untold: None });
+                    nexts.push(Configuration { state: Rc::new(state), done });
                 }
             }
         }
@@ -212,29 +212,10 @@ impl<'a> Search<'a> {
     }
 
     /// Whether this one is to be tried next, at this revision.
-    fn is_next(
-        &self,
-        configuration: &Configuration,
-        other: usize,
-        (revision, now_us): (u64, Moment),
-    ) -> bool {
+    fn is_next(&self, configuration: &Configuration, other: usize, revision: u64) -> bool {
         let is_done = |other: usize| configuration.done.binary_search(&other).is_ok();
-        let asked = &self.asked[other];
-        if is_done(other) || !self.clues.allow(other, asked.effect, revision) {
-            return false;
-        }
-        if asked.twin.is_some_and(|twin| !is_done(twin)) {
-            return false;
-        }
-        // With another bound of the time, it may not have been possible before.
-        let is_out_of_order = |(before, before_us): (usize, Moment)| {
-            asked.effect == Effect::Some
-                && other < before
-                && before_us == now_us
-                && self.clues.tell_nothing_of(revision)
-                && are_apart(&self.asked[before].ask, &asked.ask)
-        };
-        !configuration.untold.is_some_and(is_out_of_order)
+        let Asked { effect, twin, .. } = &self.asked[other];
+        !is_done(other) && self.clues.allow(other, *effect, revision) && twin.is_none_or(is_done)
     }
 
     /// Places operations that change nothing as soon as they fit: they stand in nobody's way.
@@ -249,8 +230,6 @@ impl<'a> Search<'a> {
                     .any(|next| !next.is_changed);
             if is_placed {
                 configuration.done.insert(place, at);
-                // It may have seen which of two came first.
-                configuration.untold = None;
             }
         }
     }
@@ -264,10 +243,17 @@ impl<'a> Search<'a> {
 
     fn case(&self, configuration: &Configuration, at: usize, now_us: Moment) -> Case<'_> {
         let Asked { operation, ask, has_rivals, .. } = &self.asked[at];
-        let from_us = operation.called_us.max(self.since_us(configuration));
+        // Of one that nobody was told of, not when exactly: or states would differ by the order of such.
+        let since_us = match operation.outcome {
+            Outcome::Unknown { .. } => self.since_us,
+            Outcome::Answered { .. } | Outcome::NotApplied { .. } => self.since_us(configuration),
+        };
+        let from_us = operation.called_us.max(since_us);
         let till_us = operation.returned_us().map_or(now_us, |returned_us| returned_us.min(now_us));
-        let now = Span::between(&self.history.clock, from_us, till_us.max(from_us));
-        Case { ask, answer: operation.answer(), now, has_rivals: *has_rivals }
+        let now = self.clock.between(from_us, till_us.max(from_us));
+        let is_untold = self.clues.tell_nothing_of(configuration.state.revision(&self.meta) + 1);
+        let untold = is_untold.then_some(at as u64);
+        Case { ask, answer: operation.answer(), now, has_rivals: *has_rivals, untold }
     }
 
     fn violated(&self, configurations: &[Configuration], at: usize) -> Finding {
@@ -295,7 +281,7 @@ impl<'a> Search<'a> {
         operation: &Operation,
     ) -> String {
         let returned_us = operation.returned_us().unwrap_or(operation.called_us);
-        let now = Span::between(&self.history.clock, operation.called_us, returned_us);
+        let now = self.clock.between(operation.called_us, returned_us);
         let mut view = crate::state::View { state, now, chosen_alive: &[] };
         let turn = dragon_core::decide::Turn::First;
         let decision = dragon_core::decide::decide(request, turn, &mut view, crate::state::NOW_MS);
@@ -307,16 +293,9 @@ impl<'a> Search<'a> {
 }
 
 impl Configuration {
-    fn key(&self) -> (u128, Vec<usize>, Option<(usize, Moment)>) {
-        (self.state.hash(), self.done.clone(), self.untold)
+    fn key(&self) -> (u128, Vec<usize>) {
+        (self.state.hash(), self.done.clone())
     }
-}
-
-/// Whether two requests touch nothing in common but the account's own row.
-fn are_apart(one: &Ask, other: &Ask) -> bool {
-    let (Ask::Db(one), Ask::Db(other)) = (one, other) else { return false };
-    let mut cells = one.footprint().filter(|cell| *cell != one.meta());
-    cells.all(|cell| other.footprint().all(|named| named != cell))
 }
 
 fn find_twins(asked: &mut [Asked<'_>]) {

@@ -3,11 +3,11 @@
 use crate::ask::Ask;
 use crate::expected;
 use crate::span::Span;
-use crate::state::{ALIVE_MS, Held, Is, Life, NOW_MS, State, View, with_expiry};
+use crate::state::{ALIVE_MS, Held, Is, Life, NOW_MS, State, UNTOLD, View, with_expiry, with_revision};
 use bytes::Bytes;
 use dragon_core::cell::{Cell, Kind};
 use dragon_core::decide::{Decision, Turn, decide};
-use dragon_core::layout::{self, Meta};
+use dragon_core::layout::{self, Header, Kept, LockRow, Meta};
 use dragon_core::request::{LockStep, Request};
 use dragon_core::verdict::Verdict;
 use serde_json::Value;
@@ -22,6 +22,8 @@ pub(crate) struct Case<'a> {
     pub(crate) now: Span,
     /// Whether others wanted the same lock at the time, so that it may have been refused for their sake.
     pub(crate) has_rivals: bool,
+    /// The operation's number among its account's, where no answer tells what was written at the next revision.
+    pub(crate) untold: Option<u64>,
 }
 
 /// A state that may follow.
@@ -82,7 +84,7 @@ impl Case<'_> {
             // It may have been applied, and only that makes a difference.
             let is_applied = matches!(verdict, Verdict::Applied(_)) && !request.is_read();
             let now = chosen_time(state, chosen, self.now).filter(|_| is_applied)?;
-            return Some(Next::after(state, chosen, now).unheard(request, decision, now));
+            return Some(Next::after(state, chosen, now).unheard(request, decision, (now, self.untold)));
         };
         if expected::answer(verdict)? != (status, expected::without_times(body)) {
             return None;
@@ -91,7 +93,7 @@ impl Case<'_> {
         let now = chosen_time(state, chosen, self.now)?;
         let now = next.narrow(request, verdict, body, (now, turn))?;
         next.note(chosen, now);
-        next.apply(decision, now);
+        next.apply(decision, (now, self.untold));
         Some(next)
     }
 
@@ -179,7 +181,7 @@ impl Case<'_> {
         let mut next = Next::after(&state, &[(lock, true)], now);
         let mut view = View { state: &next.state.clone(), now, chosen_alive: &[] };
         let Ok(decision) = decide(&request, Turn::First, &mut view, NOW_MS) else { return Vec::new() };
-        next.apply(decision, now);
+        next.apply(decision, (now, None));
         vec![next.state]
     }
 }
@@ -197,6 +199,39 @@ fn chosen_time(state: &State, chosen: &[(Cell, bool)], mut now: Span) -> Option<
     (now.min_ms <= now.max_ms).then_some(now)
 }
 
+/// A row without what no answer shows, so that states need not differ by it: the revision of a counter's or a lock's last write,
+/// and, where nothing is told of it, the revision at which the row was written.
+fn anonymous(cell: &Cell, row: &Bytes, untold: Option<u64>) -> Bytes {
+    let revision = revision_of(cell, row);
+    let row = match cell.kind() {
+        Kind::Counter | Kind::Lock => with_revision(row, UNTOLD),
+        Kind::Value | Kind::Idempotency if untold.is_some() => with_revision(row, UNTOLD),
+        _ => return row.clone(),
+    };
+    let header = Header { revision: UNTOLD, expires_ms: 0 };
+    match (cell.kind(), untold) {
+        (Kind::Lock, Some(number)) => match layout::read_lock(cell, &row) {
+            Ok((_, lock)) if lock.handle == revision => {
+                layout::write_lock(header, &LockRow { handle: untold_handle(number), ..lock })
+            }
+            _ => row,
+        },
+        (Kind::Idempotency, Some(_)) => match layout::read_idempotency(cell, &row) {
+            // It was answered with its revision: nobody was told of that, then.
+            Ok((fingerprint, Kept::Answer(answer))) if expected::has_version(&answer) => {
+                layout::write_idempotency(header, &fingerprint, &Kept::Nothing)
+            }
+            _ => row,
+        },
+        _ => row,
+    }
+}
+
+/// The handle of a lock that this operation took without anybody being told: its own, whenever that was.
+fn untold_handle(number: u64) -> u64 {
+    UNTOLD + 1 + number
+}
+
 fn revision_of(cell: &Cell, row: &Bytes) -> u64 {
     layout::header(cell, row).map_or(0, |header| header.revision)
 }
@@ -210,10 +245,11 @@ impl Next {
     }
 
     /// Applies a request whose client was not told. If it took a lock, the server may find the client gone.
-    fn unheard(mut self, request: &Request, decision: Decision, now: Span) -> Self {
+    fn unheard(mut self, request: &Request, decision: Decision, (now, untold): (Span, Option<u64>)) -> Self {
         let granted = expected::granted(&decision.verdict);
-        self.apply(decision, now);
-        if let (Some(handle), Some(wanted), None) = (granted, request.wanted(), request.idempotency()) {
+        self.apply(decision, (now, untold));
+        let handle = granted.map(|handle| untold.map_or(handle, untold_handle));
+        if let (Some(handle), Some(wanted), None) = (handle, request.wanted(), request.idempotency()) {
             self.state.add_orphan(wanted.cell.clone(), handle);
         }
         self
@@ -230,7 +266,7 @@ impl Next {
     }
 
     /// Writes what the core has decided.
-    fn apply(&mut self, decision: Decision, now: Span) {
+    fn apply(&mut self, decision: Decision, (now, untold): (Span, Option<u64>)) {
         for (cell, row) in decision.writes {
             let held = row.and_then(|row| {
                 if cell.kind() == Kind::Meta {
@@ -244,7 +280,7 @@ impl Next {
                     ALIVE_MS => self.state.get(&cell)?.life,
                     expires_ms => Life::Until(now.plus_ms(expires_ms - NOW_MS)),
                 };
-                Some(Held { row: with_expiry(&row, 0), life })
+                Some(Held { row: anonymous(&cell, &with_expiry(&row, 0), untold), life })
             });
             if self.state.get(&cell) != held.as_ref() {
                 self.is_changed = true;

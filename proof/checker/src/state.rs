@@ -145,6 +145,16 @@ pub(crate) fn with_expiry(row: &Bytes, expires_ms: u64) -> Bytes {
     bytes.into()
 }
 
+/// A revision that no request names and none will have.
+pub(crate) const UNTOLD: u64 = 1 << 62;
+
+/// A row with this revision.
+pub(crate) fn with_revision(row: &Bytes, revision: u64) -> Bytes {
+    let mut bytes = row.to_vec();
+    bytes[1..9].copy_from_slice(&revision.to_be_bytes());
+    bytes.into()
+}
+
 /// The rows that the core sees: those that may be either are what is chosen.
 pub(crate) struct View<'a> {
     pub(crate) state: &'a State,

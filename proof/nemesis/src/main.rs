@@ -148,6 +148,9 @@ async fn campaign(plan: Plan) -> anyhow::Result<Tally> {
     for (fault, times) in &tally.strikes {
         println!("  {times} x {fault}");
     }
+    for account in &tally.undecided {
+        println!("  undecided: {account}");
+    }
     for problem in &tally.problems {
         println!("  PROBLEM {problem}");
     }

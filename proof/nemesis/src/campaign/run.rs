@@ -52,8 +52,8 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Tally> {
         deck: Vec::new(),
         tally: Tally::new(&plan.name, &plan.faults),
     };
-    let mut goes_on = true;
-    while goes_on && begun.elapsed() < plan.duration {
+    let (ready, mut goes_on) = (Instant::now(), true);
+    while goes_on && ready.elapsed() < plan.duration {
         let name = format!("{}-{}-{}", plain(&plan.name), plan.settings.seed, campaign.tally.rounds + 1);
         let recorder = Recorder::start();
         let mut disturbances = Vec::new();

@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 pub fn table(tallies: &[Tally]) -> String {
     let mut table = String::from(
         "| campaign | rounds | operations | answered | not applied | unknown | faults | kinds | grants | queued pairs | served waiters | \
-         takeovers | woken watches | sums | duplicates | verdict |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+         takeovers | woken watches | sums | duplicates | undecided | verdict |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for tally in tallies {
-        let Tally { name, rounds, totals, looked_at, .. } = tally;
+        let Tally { name, rounds, totals, looked_at, accounts, .. } = tally;
         let with = |wanted: &str| {
             totals.iter().filter(|(_, outcome, _)| *outcome == wanted).map(|(.., count)| count).sum::<u64>()
         };
@@ -22,11 +22,12 @@ pub fn table(tallies: &[Tally]) -> String {
         let kinds = if left_out == 0 { format!("{all}") } else { format!("{} of {all}", all - left_out) };
         let verdict = match tally.problems.len() {
             _ if tally.is_clean() => "clean".into(),
+            0 => "**too many undecided**".into(),
             problems => format!("**{problems} problems**"),
         };
         writeln!(
             table,
-            "| {name} | {rounds} | {operations} | {answered} | {not_applied} | {unknown} | {faults} | {kinds} | {} | {} | {} | {} | {} | {} | {} | {verdict} |",
+            "| {name} | {rounds} | {operations} | {answered} | {not_applied} | {unknown} | {faults} | {kinds} | {} | {} | {} | {} | {} | {} | {} | {} of {accounts} | {verdict} |",
             looked_at.grants,
             looked_at.queued_pairs,
             looked_at.served_waiters,
@@ -34,6 +35,7 @@ pub fn table(tallies: &[Tally]) -> String {
             looked_at.woken_watches,
             looked_at.sums,
             looked_at.duplicates,
+            tally.undecided.len(),
         )
         .unwrap_or_default();
     }

@@ -56,8 +56,8 @@ impl Cluster {
     /// one: a sync by itself takes too short a time to be hit.
     pub(super) async fn amid_a_sync(&self, random: &mut Random) -> anyhow::Result<()> {
         if let Some(disk) = self.backing.shim().filter(|_| random.coin()) {
-            disk.delay_syncs(random.millis(50..=300))?;
-            sleep(random.millis(100..=600)).await;
+            disk.delay_syncs(random.millis(20..=100))?;
+            sleep(random.millis(50..=300)).await;
         }
         Ok(())
     }
