@@ -28,7 +28,7 @@ pub struct Run {
     pub counts: Counts,
     /// Panics in any task.
     pub panics: usize,
-    /// Whether it came to its end within [`RUN_MAX`] of simulated time.
+    /// Whether it came to its end within the simulated time that a run may take.
     pub has_ended: bool,
 }
 
