@@ -1,6 +1,6 @@
 //! Bodies as requests of the core, and what other checkers want to know of them.
 
-use crate::history::{Endpoint, Operation};
+use crate::history::{Endpoint, Moment, Operation};
 use dragon_core::cell::{Account, Cell, Kind};
 use dragon_core::limits::{LIST_ENTRIES_DEFAULT, Limits};
 use dragon_core::request::{AtomicDraft, Draft, Request, SetDraft};
@@ -149,4 +149,10 @@ impl<'a> LockAsk<'a> {
     pub(crate) fn wanted(&self) -> Option<&'a str> {
         self.lock.filter(|_| !self.is_extend())
     }
+}
+
+/// Until when a request may have waited for its lock, whether its client was there or not.
+pub(crate) fn may_wait_till_us(operation: &Operation) -> Moment {
+    let wait_s = LockAsk::of(operation).map_or(0, |ask| ask.wait_s);
+    operation.ended_us().max(operation.called_us + wait_s * 1_000_000)
 }

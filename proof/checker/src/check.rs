@@ -4,7 +4,7 @@ use crate::history::{History, Moment};
 use crate::linear::{self, Finding};
 use crate::patience::Patience;
 use crate::span::Clock;
-use crate::{counters, idempotency, leases, locks, watches};
+use crate::{counters, holds, idempotency, leases, locks, watches};
 use std::fmt;
 
 /// What a history is held against, beside the contract.
@@ -120,8 +120,9 @@ pub fn check(history: &History, expectations: &Expectations) -> Report {
             Finding::Undecided => report.undecided.push(account.to_owned()),
         }
         let scope = Scope { history, account, numbers: &numbers, patience: &patience };
-        locks::check(&scope, &mut report);
-        leases::check(&scope, &mut report);
+        let by_lock = holds::gather(&scope);
+        locks::check(&scope, &by_lock, &mut report);
+        leases::check(&scope, &by_lock, &mut report);
         watches::check(&scope, &mut report);
         counters::check(&scope, &mut report);
         idempotency::check(&scope, &mut report);

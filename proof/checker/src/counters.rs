@@ -74,11 +74,7 @@ fn add_changes<'a>(
         if matches!(operation.outcome, Outcome::NotApplied { .. }) {
             continue;
         }
-        let end_us = match operation.outcome {
-            Outcome::Answered { returned_us, .. } | Outcome::NotApplied { returned_us } => returned_us,
-            Outcome::Unknown { left_us } => left_us,
-        };
-        counter.quiet_from_us = counter.quiet_from_us.max(end_us);
+        counter.quiet_from_us = counter.quiet_from_us.max(operation.ended_us());
         if let Some(last) = answered.get(at).and_then(|entry| entry["Value"].as_i64()) {
             counter.ranges.push((last - add + 1, last, number));
         }

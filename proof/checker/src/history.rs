@@ -113,6 +113,15 @@ impl Operation {
         }
     }
 
+    /// When its client was told, or went.
+    #[must_use]
+    pub fn ended_us(&self) -> Moment {
+        match self.outcome {
+            Outcome::Answered { returned_us, .. } | Outcome::NotApplied { returned_us } => returned_us,
+            Outcome::Unknown { left_us } => left_us,
+        }
+    }
+
     /// The answer's status and body, if there was one.
     #[must_use]
     pub fn answer(&self) -> Option<(u16, &Value)> {

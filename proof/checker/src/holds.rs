@@ -31,8 +31,11 @@ pub(crate) struct Hold<'a> {
     pub(crate) free_us: Option<Moment>,
 }
 
+/// By lock, in the order of their handles.
+pub(crate) type Holds<'a> = BTreeMap<&'a str, Vec<Hold<'a>>>;
+
 /// All holds of an account's locks, by lock and in the order of their handles.
-pub(crate) fn gather<'a>(scope: &Scope<'a>) -> BTreeMap<&'a str, Vec<Hold<'a>>> {
+pub(crate) fn gather<'a>(scope: &Scope<'a>) -> Holds<'a> {
     let mut holds: BTreeMap<(&str, u64), Hold<'_>> = BTreeMap::new();
     for (number, operation) in scope.operations() {
         let Some(ask) = LockAsk::of(operation) else { continue };
@@ -47,7 +50,7 @@ pub(crate) fn gather<'a>(scope: &Scope<'a>) -> BTreeMap<&'a str, Vec<Hold<'a>>> 
             hold.follow(operation, &ask);
         }
     }
-    let mut by_lock: BTreeMap<&str, Vec<Hold<'_>>> = BTreeMap::new();
+    let mut by_lock = Holds::new();
     for hold in holds.into_values() {
         by_lock.entry(hold.lock).or_default().push(hold);
     }

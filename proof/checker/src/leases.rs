@@ -1,10 +1,10 @@
 //! Leases: none ends early by the store's clock. That one who waits takes over in time is for the locks to check.
 
 use crate::check::{Report, Scope};
-use crate::holds::{self, Hold};
+use crate::holds::{Hold, Holds};
 
-pub(crate) fn check(scope: &Scope<'_>, report: &mut Report) {
-    for (lock, holds) in holds::gather(scope) {
+pub(crate) fn check(scope: &Scope<'_>, by_lock: &Holds<'_>, report: &mut Report) {
+    for (lock, holds) in by_lock {
         for pair in holds.windows(2) {
             let [before, after] = pair else { continue };
             if before.given_back_us.is_some_and(|given_back_us| given_back_us <= after.returned_us) {

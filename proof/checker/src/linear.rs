@@ -12,7 +12,7 @@
 //! answer tells what was written at a revision, states need not differ by it: whichever of two came first, if they touch
 //! nothing in common, the state is the same.
 
-use crate::ask::{Ask, LockAsk};
+use crate::ask::{Ask, LockAsk, may_wait_till_us};
 use crate::clues::{Clues, Effect};
 use crate::expected;
 use crate::history::{History, Moment, Operation, Outcome};
@@ -199,7 +199,7 @@ impl<'a> Search<'a> {
         if !self.clues.is_taken(revision) {
             for at in 0..configuration.state.orphans().len() {
                 let now = self.clock.between(self.since_us, now_us.max(self.since_us));
-                for state in Case::release(&configuration.state, at, now) {
+                if let Some(state) = Case::release(&configuration.state, at, now) {
                     let done = configuration.done.clone();
                     nexts.push(Configuration { state: Rc::new(state), done });
                 }
@@ -326,12 +326,9 @@ const GONE_UNSEEN_US: Moment = 10_000_000;
 
 /// Until when an operation may have stood in its lock's queue.
 fn end_us(operation: &Operation) -> Moment {
-    match operation.outcome {
-        Outcome::Answered { returned_us, .. } | Outcome::NotApplied { returned_us } => returned_us,
-        Outcome::Unknown { left_us } => {
-            let wait_s = LockAsk::of(operation).map_or(0, |ask| ask.wait_s);
-            left_us.max(operation.called_us + wait_s * 1_000_000) + GONE_UNSEEN_US
-        }
+    match operation.returned_us() {
+        Some(returned_us) => returned_us,
+        None => may_wait_till_us(operation) + GONE_UNSEEN_US,
     }
 }
 

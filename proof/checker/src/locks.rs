@@ -1,14 +1,13 @@
 //! Locks: no two holders, handles rise, first come first served within a frontend, and nobody sleeps on a free lock.
 
-use crate::ask::LockAsk;
+use crate::ask::{LockAsk, may_wait_till_us};
 use crate::check::{Report, Scope};
 use crate::history::{Moment, Operation, Outcome};
-use crate::holds::{self, Hold};
+use crate::holds::{Hold, Holds};
 
-pub(crate) fn check(scope: &Scope<'_>, report: &mut Report) {
-    let by_lock = holds::gather(scope);
+pub(crate) fn check(scope: &Scope<'_>, by_lock: &Holds<'_>, report: &mut Report) {
     handles_rise(scope, by_lock.values().flatten(), report);
-    for (lock, holds) in &by_lock {
+    for (lock, holds) in by_lock {
         report.looked_at.grants += holds.len();
         one_holder(scope, lock, holds, report);
         nobody_sleeps(scope, lock, holds, report);
@@ -73,10 +72,10 @@ fn nobody_sleeps(scope: &Scope<'_>, lock: &str, holds: &[Hold<'_>], report: &mut
         };
         let deadline_us = scope.patience.deadline_us(free_us);
         let is_there = |(_, operation): &&(usize, &Operation)| {
-            operation.called_us <= free_us && end_us(operation) >= free_us
+            operation.called_us <= free_us && operation.ended_us() >= free_us
         };
         report.looked_at.served_waiters += usize::from(waiters.iter().any(|waiter| is_there(&waiter)));
-        let sleeps = |waiter: &&(usize, &Operation)| is_there(waiter) && end_us(waiter.1) > deadline_us;
+        let sleeps = |waiter: &&(usize, &Operation)| is_there(waiter) && waiter.1.ended_us() > deadline_us;
         let Some((number, _)) = waiters.iter().find(sleeps) else { continue };
         // One whose answer was lost may have had it.
         let may_be_elsewhere = |operation: &Operation| {
@@ -107,20 +106,6 @@ fn is_wanted_by(operation: &Operation, lock: &str) -> bool {
     LockAsk::of(operation).is_some_and(|ask| ask.wanted() == Some(lock))
 }
 
-/// Until when it may have waited, whether its client was there or not.
-fn may_wait_till_us(operation: &Operation) -> Moment {
-    let wait_s = LockAsk::of(operation).map_or(0, |ask| ask.wait_s);
-    end_us(operation).max(operation.called_us + wait_s * 1_000_000)
-}
-
-/// When the client was told, or went.
-fn end_us(operation: &Operation) -> Moment {
-    match operation.outcome {
-        Outcome::Answered { returned_us, .. } | Outcome::NotApplied { returned_us } => returned_us,
-        Outcome::Unknown { left_us } => left_us,
-    }
-}
-
 fn first_come_first_served(scope: &Scope<'_>, report: &mut Report) {
     let waits: Vec<(usize, &Operation, LockAsk<'_>)> = scope
         .operations()
@@ -132,7 +117,7 @@ fn first_come_first_served(scope: &Scope<'_>, report: &mut Report) {
         for (second_number, second, second_ask) in &waits {
             let is_same_queue = first_ask.wanted() == second_ask.wanted()
                 && (first.frontend, first.incarnation) == (second.frontend, second.incarnation);
-            if !is_same_queue || second.called_us < queued_us || second.called_us > end_us(first) {
+            if !is_same_queue || second.called_us < queued_us || second.called_us > first.ended_us() {
                 continue;
             }
             let Some(second_handle) = second.applied().and_then(|body| body["Lock"].as_u64()) else {
@@ -143,7 +128,7 @@ fn first_come_first_served(scope: &Scope<'_>, report: &mut Report) {
                 (Some(body), _) => body["Lock"].as_u64() > Some(second_handle),
                 // It still had time to wait when the later one had got the lock.
                 (None, Some((_, body))) if body["Code"] == "lock_timeout" => {
-                    end_us(second) < first.called_us + first_ask.wait_s * 1_000_000
+                    second.ended_us() < first.called_us + first_ask.wait_s * 1_000_000
                 }
                 _ => false,
             };

@@ -167,22 +167,21 @@ impl Case<'_> {
     }
 
     /// The release that the server makes of its own accord for a client that hung up.
-    pub(crate) fn release(state: &State, at: usize, now: Span) -> Vec<State> {
+    pub(crate) fn release(state: &State, at: usize, now: Span) -> Option<State> {
         let mut state = state.clone();
         let (lock, handle) = state.remove_orphan(at);
-        let Some(held) = state.get(&lock) else { return Vec::new() };
+        let held = state.get(&lock)?;
         let holds = layout::read_lock(&lock, &held.row).is_ok_and(|(_, row)| row.handle == handle);
-        let is = held.life.at(now);
-        if !holds || is == Is::Over {
-            return Vec::new();
+        if !holds || held.life.at(now) == Is::Over {
+            return None;
         }
         let request =
             Request::release(lock.account(), dragon_core::request::Held { cell: lock.clone(), handle });
         let mut next = Next::after(&state, &[(lock, true)], now);
-        let mut view = View { state: &next.state.clone(), now, chosen_alive: &[] };
-        let Ok(decision) = decide(&request, Turn::First, &mut view, NOW_MS) else { return Vec::new() };
+        let mut view = View { state: &next.state, now, chosen_alive: &[] };
+        let decision = decide(&request, Turn::First, &mut view, NOW_MS).ok()?;
         next.apply(decision, (now, None));
-        vec![next.state]
+        Some(next.state)
     }
 }
 

@@ -45,7 +45,7 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
         /// Only these faults, by name, such as power-cut; all that the store can have when not given.
-        #[arg(long = "fault", value_parser = fault)]
+        #[arg(long = "fault", value_enum)]
         faults: Vec<Fault>,
         /// Whether clocks jump.
         #[arg(long)]
@@ -205,11 +205,4 @@ fn store(text: &str) -> anyhow::Result<Store> {
         ("foundationdb", Some(frontends)) => Ok(Store::FoundationDb { frontends }),
         _ => bail!("is none of memory, embedded, postgres, postgres:3, foundationdb, foundationdb:3"),
     }
-}
-
-fn fault(text: &str) -> anyhow::Result<Fault> {
-    let names = |fault: &Fault| format!("{fault:?}").to_lowercase();
-    let wanted = text.replace('-', "").to_lowercase();
-    let found = Fault::ALL.into_iter().find(|fault| names(fault) == wanted);
-    found.with_context(|| format!("is none of {:?}", Fault::ALL))
 }

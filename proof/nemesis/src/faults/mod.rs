@@ -14,7 +14,7 @@ use std::time::Duration;
 const RECOVERY_TIME_MAX: Duration = Duration::from_secs(90);
 
 /// Something that goes wrong, and is mended again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Fault {
     /// A frontend is killed, and started again after up to 1.5 s.
     FrontendKilled,
@@ -114,31 +114,6 @@ impl Settings {
         });
         faults
     }
-}
-
-impl Fault {
-    /// All there are.
-    pub const ALL: [Self; 19] = [
-        FrontendKilled,
-        FrontendPaused,
-        FrontendRestarted,
-        ClockJumps,
-        ClientsCut,
-        AnswersLost,
-        AnswersDelayed,
-        ClientsHalfOpen,
-        StoreCut,
-        StoreAnswersLost,
-        StoreDelayed,
-        StoreHalfOpen,
-        StoreCrashed,
-        StorePaused,
-        ConnectionsTerminated,
-        DiskFull,
-        FsyncFails,
-        DiskSlow,
-        PowerCut,
-    ];
 }
 
 impl fmt::Display for Fault {
